@@ -1,0 +1,1 @@
+"""Sample domains: one plain module of pure functions each."""

@@ -1,0 +1,162 @@
+"""Every error eskernel raises, one tree under `EskernelError`.
+
+The name says what happened, the fields carry the facts, the message says what to do. Imports
+nothing of eskernel, so that every layer may raise them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class EskernelError(Exception):
+    """The root: `except EskernelError` catches everything eskernel raises on purpose."""
+
+
+class CommandRejected(EskernelError):
+    """The domain refused the command; nothing changed.
+
+    Attributes:
+        reason: the domain's word for it, for example `"insufficient_funds"`.
+        detail: whatever the domain added, or None.
+    """
+
+    def __init__(self, reason: str, detail: Any = None) -> None:
+        super().__init__(reason if detail is None else f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class InvalidCommand(EskernelError):
+    """The command, or a value it would store, is malformed; nothing changed."""
+
+
+class InvalidDomain(EskernelError):
+    """A domain module misses a function, or breaks the rules of one."""
+
+
+class UnknownAggregateType(EskernelError):
+    """No domain is registered under the command's aggregate type.
+
+    Attributes:
+        aggregate_type: the name asked for.
+        known: the registered names.
+    """
+
+    def __init__(self, aggregate_type: Any, known: tuple[str, ...] = ()) -> None:
+        names = ", ".join(sorted(known)) or "none"
+        super().__init__(
+            f"no domain is registered as {aggregate_type!r} (registered: {names}); "
+            "pass it to Kernel({name: module})"
+        )
+        self.aggregate_type = aggregate_type
+        self.known = known
+
+
+class AggregateCrashed(EskernelError):
+    """The aggregate's domain raised, or its state could not be rebuilt; `__cause__` tells why.
+
+    Attributes:
+        stream_id: the aggregate.
+        retry_after: seconds until a rehydration is tried again, or None when nothing backs off.
+    """
+
+    def __init__(
+        self, message: str, stream_id: tuple[str, str] | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.stream_id = stream_id
+        self.retry_after = retry_after
+
+
+class ConcurrencyConflict(EskernelError):
+    """The stream is not at the expected sequence: somebody else wrote first.
+
+    Attributes:
+        stream_id: the stream.
+        expected: the sequence the writer believed to be the last.
+        actual: the sequence that is the last.
+    """
+
+    def __init__(self, stream_id: tuple[str, str], expected: int, actual: int) -> None:
+        super().__init__(
+            f"stream {stream_id} is at sequence {actual}, not {expected}; "
+            "read it again and decide again"
+        )
+        self.stream_id = stream_id
+        self.expected = expected
+        self.actual = actual
+
+
+class ReentrantDispatch(EskernelError):
+    """A domain function called back into the kernel, which could only deadlock."""
+
+
+class DispatchTimeout(EskernelError):
+    """No answer within the timeout.
+
+    Attributes:
+        started: False: the command had not begun and never will. True: it may still finish; repeat
+            it with the same `command_id`, or ask `outcome_of`.
+    """
+
+    def __init__(self, message: str, *, started: bool) -> None:
+        super().__init__(message)
+        self.started = started
+
+
+class Overloaded(EskernelError):
+    """The aggregate's inbox is full; nothing was queued. Slow down and try again."""
+
+
+class StoreUnavailable(EskernelError):
+    """The store could not be reached.
+
+    Attributes:
+        outcome_unknown: True when the append may or may not have been stored; repeating the
+            command with the same `command_id` is safe.
+    """
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.outcome_unknown = outcome_unknown
+
+
+class CorruptStore(EskernelError):
+    """Stored bytes are damaged. Nothing is guessed and nothing overwritten.
+
+    Attributes:
+        stream_id: the damaged stream, if known.
+        sequence: the damaged event's sequence, if known.
+    """
+
+    def __init__(
+        self, message: str, stream_id: tuple[str, str] | None = None, sequence: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.stream_id = stream_id
+        self.sequence = sequence
+
+
+class KernelStopped(EskernelError):
+    """The kernel is not running: never started, stopped, failed, or copied by a fork.
+
+    Attributes:
+        reason: why, in words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the kernel is not running: {reason}")
+        self.reason = reason
+
+
+class NotStorable(EskernelError, TypeError):
+    """A value cannot be stored exactly.
+
+    Attributes:
+        path: where the offending value sits, for example `payload['lines'][2].price`.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path

@@ -1,0 +1,20 @@
+"""Immutable values: what users send, what is stored, what comes back."""
+
+from eskernel.values.command import Command
+from eskernel.values.event import Event
+from eskernel.values.identifier import StreamId, check_identifier
+from eskernel.values.outcome import Accepted, Rejected
+from eskernel.values.range import Range
+from eskernel.values.snapshot import Receipt, Snapshot
+
+__all__ = [
+    "Accepted",
+    "Command",
+    "Event",
+    "Range",
+    "Receipt",
+    "Rejected",
+    "Snapshot",
+    "StreamId",
+    "check_identifier",
+]

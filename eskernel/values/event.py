@@ -1,0 +1,135 @@
+"""Event: a fact, immutable once stored.
+
+An event is either *open* (made by hand, holding its payload as given) or *sealed* (holding the
+payload's packed bytes). A sealed event decodes its payload anew on each access: nothing a reader
+does to it can reach the store, the live state or another reader, and an event nobody looks into
+is never decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from eskernel.values.command import NO_METADATA
+from eskernel.values.identifier import StreamId
+
+Unpack = Callable[[bytes], Any]
+_new = tuple.__new__
+
+
+class _Fields(NamedTuple):
+    stream_id: StreamId
+    sequence: int
+    type: str
+    body: Any
+    header: Any
+    tags: tuple[str, ...]
+    timestamp: int
+    position: int | None
+    command_id: str | None
+    unpack: Unpack | None
+
+
+class Event(_Fields):
+    """A fact in the past tense.
+
+    Two events are equal when all their public attributes are. Stores use `body` and `header`: of a
+    sealed event the packed payload and metadata (`b""` when there is none), and `unpack`, which
+    decodes them.
+
+    Attributes:
+        stream_id: `(aggregate_type, aggregate_id)`.
+        sequence: number in its stream, from 1 on, without holes.
+        type: what happened, for example `"deposited"`.
+        payload: what the domain returned.
+        metadata: copied from the command.
+        tags: copied from the command.
+        timestamp: Unix milliseconds.
+        position: place in the store's log, from 1 on; None until stored.
+        command_id: the command that caused it, if it had an id.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        stream_id: StreamId,
+        sequence: int,
+        type: str,
+        payload: Any,
+        metadata: Mapping[str, Any] = NO_METADATA,
+        tags: tuple[str, ...] = (),
+        timestamp: int = 0,
+        position: int | None = None,
+        command_id: str | None = None,
+    ) -> Event:
+        return _new(
+            cls,
+            (
+                stream_id,
+                sequence,
+                type,
+                payload,
+                metadata,
+                tags,
+                timestamp,
+                position,
+                command_id,
+                None,
+            ),
+        )
+
+    @property
+    def payload(self) -> Any:
+        """What the domain returned; a new copy at each access of a sealed event."""
+        return self.body if self.unpack is None else self.unpack(self.body)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the command carried; a new copy at each access of a sealed event."""
+        if self.unpack is None:
+            return self.header  # type: ignore[no-any-return]
+        return self.unpack(self.header) if self.header else NO_METADATA  # type: ignore[no-any-return]
+
+    def sealed(self, pack: Callable[[Any, str], bytes], unpack: Unpack) -> Event:
+        """Return this event holding bytes instead of objects.
+
+        Args:
+            pack: from a value and its name to bytes, as `Codec.pack`.
+            unpack: the way back, as `Codec.unpack`.
+
+        Raises:
+            NotStorable: payload or metadata hold something `pack` refuses.
+        """
+        if self.unpack is not None:
+            return self
+        header = pack(dict(self.header), "metadata") if self.header else b""
+        return _new(
+            Event, (*self[:3], pack(self.body, "payload"), header, *self[5:9], unpack)
+        )
+
+    def read_with(self, unpack: Unpack) -> Event:
+        """Return this event decoding by `unpack`, for example one that knows a domain's types."""
+        return self if self.unpack is None else _new(Event, (*self[:9], unpack))
+
+    def at(self, position: int) -> Event:
+        """Return this event with its place in the log."""
+        return _new(Event, (*self[:7], position, *self[8:]))
+
+    def _public(self) -> tuple[Any, ...]:
+        return (*self[:3], self.payload, dict(self.metadata), *self[5:9])
+
+    def __eq__(self, other: object) -> bool:
+        return self._public() == other._public() if isinstance(other, Event) else NotImplemented
+
+    def __ne__(self, other: object) -> bool:
+        return self._public() != other._public() if isinstance(other, Event) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((*self[:3], *self[5:9]))
+
+    def __repr__(self) -> str:
+        names = ("stream_id", "sequence", "type", "payload", "metadata", "tags", "timestamp")
+        fields = zip((*names, "position", "command_id"), self._public(), strict=True)
+        return f"Event({', '.join(f'{name}={value!r}' for name, value in fields)})"
