@@ -1,5 +1,6 @@
 """eskernel: an event-sourcing kernel for threaded Python services."""
 
+from eskernel.kernel import Kernel
 from eskernel.values import Accepted, Command, Event, Range, Rejected, Snapshot
 
-__all__ = ["Accepted", "Command", "Event", "Range", "Rejected", "Snapshot"]
+__all__ = ["Accepted", "Command", "Event", "Kernel", "Range", "Rejected", "Snapshot"]

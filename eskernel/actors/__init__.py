@@ -1,0 +1,1 @@
+"""The actors: supervision, aggregates, and the machinery they share."""

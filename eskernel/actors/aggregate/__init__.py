@@ -1,0 +1,1 @@
+"""The aggregates: caller-run actors, their commands, and what they share."""

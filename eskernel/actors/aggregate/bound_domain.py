@@ -1,0 +1,114 @@
+"""BoundDomain: a user's domain module, checked once and ready to be called."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from types import CodeType
+from typing import Any
+
+from eskernel.codec import Codec, declared_types
+from eskernel.errors import InvalidCommand, InvalidDomain
+from eskernel.values import check_identifier
+
+_REQUIRED = {"init": 0, "handle_command": 2, "apply_event": 2}
+
+
+class BoundDomain:
+    """The functions of one aggregate type, with the codec that knows its types.
+
+    Args:
+        name: the aggregate type.
+        module: a module, or any object, with the functions of `eskernel.contracts.Domain`.
+
+    Raises:
+        InvalidDomain: a function is missing or takes other arguments, or the name is none.
+    """
+
+    __slots__ = (
+        "apply_event",
+        "event_type",
+        "handle_command",
+        "init",
+        "name",
+        "pack",
+        "unpack",
+        "version",
+    )
+
+    def __init__(self, name: str, module: Any) -> None:
+        try:
+            self.name = check_identifier("aggregate type", name)
+        except InvalidCommand as error:
+            raise InvalidDomain(str(error)) from None
+        for function, arity in _REQUIRED.items():
+            _check_function(name, module, function, arity)
+        self.init: Callable[[], Any] = module.init
+        self.handle_command: Callable[[Any, Any], Any] = module.handle_command
+        self.apply_event: Callable[[Any, Any], Any] = module.apply_event
+        if getattr(module, "event_type", None) is not None:
+            _check_function(name, module, "event_type", 1)
+            self.event_type: Callable[[Any], str] = module.event_type
+        else:
+            self.event_type = default_event_type
+        codec = Codec(declared_types(module))
+        self.pack = codec.pack
+        self.unpack = codec.unpack
+        self.version = _version(module)
+
+
+def default_event_type(payload: Any) -> str:
+    """Return a dict payload's `"type"`, or the name of a dataclass payload's class.
+
+    Raises:
+        InvalidDomain: it is neither; the domain needs an `event_type(payload)`.
+    """
+    kind = payload.get("type") if isinstance(payload, dict) else type(payload).__name__
+    if isinstance(kind, str) and (isinstance(payload, dict) or is_dataclass(payload)):
+        return kind
+    raise InvalidDomain(
+        f"cannot tell the type of event {payload!r}: return dicts with a 'type' or dataclasses, "
+        "or give the domain an event_type(payload) function"
+    )
+
+
+def _check_function(name: str, module: Any, function: str, arity: int) -> None:
+    found = getattr(module, function, None)
+    first = "command" if function == "handle_command" else "payload"
+    wanted = f"domain {name!r} needs a function {function}({', '.join((first, 'state')[:arity])})"
+    if not callable(found):
+        raise InvalidDomain(wanted)
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):  # built-ins may not tell
+        return
+    try:
+        signature.bind(*range(arity))
+    except TypeError:
+        raise InvalidDomain(f"{wanted}, not {function}{signature}") from None
+
+
+def _version(module: Any) -> str:
+    """Return what tells whether a snapshot was made by the same code.
+
+    That is the declared `version`, else a hash of the module's source, else of the functions'
+    byte code for a domain whose source is not at hand.
+    """
+    declared = getattr(module, "version", None)
+    if declared is not None:
+        return str(declared)
+    try:
+        source = inspect.getsource(module)
+    except (OSError, TypeError):
+        functions = (getattr(module, function) for function in _REQUIRED)
+        source = repr([_outline(getattr(function, "__code__", None)) for function in functions])
+    return hashlib.sha256(source.encode()).hexdigest()[:32]
+
+
+def _outline(code: Any) -> Any:
+    """Return what a code object does, without the addresses and lines it has by chance."""
+    if not isinstance(code, CodeType):
+        return code
+    return code.co_code, code.co_names, [_outline(constant) for constant in code.co_consts]

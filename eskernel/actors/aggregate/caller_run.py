@@ -1,0 +1,324 @@
+"""CallerRunActor: a Pykka actor that borrows the threads of its callers.
+
+Ownership, mailbox, interruption and end; what the messages mean is a subclass's business.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from eskernel.actors.aggregate.door import Door, StoppedFlag
+from eskernel.actors.aggregate.requests import Request, StopRequest, dead
+from eskernel.errors import KernelStopped, Overloaded, StoreUnavailable
+
+if TYPE_CHECKING:
+    from eskernel.actors.aggregate.services import Services
+    from eskernel.actors.aggregate.turns import Turn
+    from eskernel.values import StreamId
+
+POOL_BATCH = 256
+"""Messages a pool thread handles before it looks at other actors."""
+CALLER_BATCH = 32
+"""Messages a calling thread handles before it leaves the rest to the pool."""
+
+
+class Life:
+    """Whether an actor may still run; shared by all that die together.
+
+    An AggregateSupervisor gives all its children one, so that their number does not matter when it
+    dies.
+
+    Attributes:
+        over: whether it has ended.
+        reason: what killed it; None when it was asked to stop or passivated.
+    """
+
+    __slots__ = ("over", "reason")
+
+    def __init__(self, *, over: bool = False, reason: BaseException | None = None) -> None:
+        self.over = over
+        self.reason = reason
+
+
+PASSIVATED = Life(over=True)
+
+
+class CallerRunActor(pykka.Actor):
+    """A genuine Pykka actor without a thread: whoever owns it runs it, see `turns`.
+
+    Pykka's reference is made when asked for, and the actor is not entered in Pykka's
+    ActorRegistry, which removes in O(n).
+
+    Invariants, besides those of `turns`:
+
+    - An actor of its own accord ends only under ownership. Once its life is over it handles
+      nothing more.
+    - A dead actor keeps its route while it has appends in flight. Only an owner gives the route
+      up, and in the same step passes it, and the mailbox, on to a successor.
+    - A request is in the mailbox of its `home`; elsewhere it is a leftover of an interrupted move.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_ref",
+        "announced",
+        "last_used",
+        "life",
+        "mailbox",
+        "services",
+        "stream_id",
+        "tried",
+    )
+
+    def __init__(self, stream_id: StreamId, services: Services, life: Life) -> None:
+        # Not Pykka's constructor: no thread, inbox, event or registry entry is wanted.
+        self.stream_id = stream_id
+        self.services = services
+        self.life = life
+        self.mailbox: deque[Request] = deque()
+        self.last_used = services.monotonic()
+        self.announced = False
+        self.tried = 0
+        self._ref: pykka.ActorRef[Any] | None = None
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} {self.stream_id}"
+
+    # What a subclass says.
+
+    def handle(self, request: Request, turn: Turn) -> None:
+        """Handle one request; owner only. Answers go through `answer`."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Drop the state: what an interrupted owner left of it cannot be trusted."""
+
+    def settle(self, turn: Turn) -> None:
+        """Take in the results of appends that have ended; owner only."""
+
+    def in_flight(self) -> int:
+        """Return how many requests wait for appends to end."""
+        return 0
+
+    def held_up(self) -> bool:
+        """Return whether the mailbox must wait: for appends, or for a supervisor to succeed it."""
+        return self.life.over and self.services.between_supervisors()
+
+    def has_work(self) -> bool:
+        """Return whether somebody must run the actor."""
+        return bool(self.mailbox) and not self.held_up()
+
+    # Messages.
+
+    def post(self, request: Request, turn: Turn | None = None, *, limited: bool = True) -> None:
+        """Queue a request and see to it that it is handled.
+
+        Args:
+            request: what to queue.
+            turn: the calling thread's, if it may run the actor; else a pool thread does.
+            limited: whether `inbox_limit` counts.
+
+        Raises:
+            Overloaded: `inbox_limit` requests wait already.
+        """
+        self.enqueue(request, limited=limited)
+        services = self.services
+        if turn is not None:
+            self.take_turn(turn, CALLER_BATCH)
+        elif self not in services.owners:
+            services.jobs.put(self.run)
+        if services.refusal is not None and self.life.over:
+            self.take_turn(services.turns.mine, 0)  # there may be no pool any more
+        self._move_late(services.turns.mine)
+
+    def _move_late(self, turn: Turn) -> None:
+        """Move what arrived after the route was given up, before its sender sends again."""
+        services = self.services
+        while (
+            self.mailbox
+            and services.routes.get(self.stream_id) is not self
+            and not turn.running
+            and not services.between_supervisors()
+        ):
+            self.take_turn(turn, 0)
+            time.sleep(0)
+
+    def enqueue(self, request: Request, *, limited: bool = True) -> None:
+        """Queue a request; the caller must then run or schedule the actor.
+
+        Raises:
+            Overloaded: `inbox_limit` requests wait already.
+        """
+        if limited and self.waiting() >= self.services.limits.inbox_limit:
+            raise Overloaded(
+                f"{self.stream_id} has {self.waiting()} requests waiting; "
+                "slow down, or raise inbox_limit"
+            )
+        request.home = self
+        self.mailbox.append(request)
+
+    def waiting(self) -> int:
+        """Return how many requests wait, for this actor or for their appends."""
+        return len(self.mailbox) + self.in_flight()
+
+    def answer(self, turn: Turn, request: Request, outcome: Any) -> None:
+        """Have the reply given once the actor is released."""
+        turn.answers.append((request.reply, outcome))
+
+    # Running.
+
+    def run(self) -> None:
+        """Handle messages on a pool thread."""
+        self.take_turn(self.services.turns.mine, POOL_BATCH)
+
+    def take_turn(self, turn: Turn, limit: int, idle_since: float | None = None) -> bool:
+        """Own the actor, if it is free, and handle at most `limit` messages.
+
+        Args:
+            turn: the calling thread's.
+            limit: messages to handle before leaving the rest to the pool.
+            idle_since: passivate it if it was not used since, on the kernel's monotonic clock.
+
+        Returns:
+            Whether the actor was free.
+        """
+        owners = self.services.owners
+        try:
+            if owners.setdefault(self, turn) is not turn:
+                return False
+            turn.running = True
+            if idle_since is not None and self.last_used <= idle_since and not self.waiting():
+                self.end(None)
+            self._handle_messages(turn, limit)
+            turn.running = False
+            del owners[self]
+            if self.has_work():
+                self.services.jobs.put(self.run)
+            turn.give_answers()
+        except BaseException:
+            self.interrupted(turn)
+            raise
+        return True
+
+    def _handle_messages(self, turn: Turn, limit: int) -> None:
+        mailbox = self.mailbox
+        self.settle(turn)
+        while mailbox and limit > 0 and not self.life.over and not self.held_up():
+            turn.mark = self.tried
+            turn.message = request = mailbox[0]
+            mailbox.popleft()
+            if request.home is self and request.begin():
+                self.handle(request, turn)
+            turn.message = None
+            limit -= 1
+        if self.life.over and not self.in_flight():
+            self._retire(turn)
+
+    # Interruption.
+
+    def interrupted(self, turn: Turn) -> None:
+        """Repair what an exception at any point of a turn left; safe to repeat.
+
+        The state is dropped, as after an append of unknown outcome. A request the thread handled
+        for somebody else is tried again if nothing of it was appended.
+        """
+        owners = self.services.owners
+        try:
+            if owners.get(self) is turn and turn.running:
+                self.forget()
+                self._put_back(turn)
+        finally:
+            turn.running = False
+            turn.message = None
+            if owners.get(self) is turn:
+                del owners[self]
+            if self.waiting():
+                self.services.jobs.put(self.run)
+            turn.give_answers()
+
+    def _put_back(self, turn: Turn) -> None:
+        request = turn.message
+        if request is None or (self.mailbox and self.mailbox[0] is request):
+            return
+        if any(reply is request.reply for reply, _ in turn.answers):
+            return
+        if self.tried == turn.mark:
+            request.interruptions += 1
+            self.mailbox.appendleft(request)
+            return
+        unknown = StoreUnavailable(
+            f"{self.stream_id}: interrupted while appending; repeat with the same command_id",
+            outcome_unknown=True,
+        )
+        self.answer(turn, request, unknown)
+
+    # The end.
+
+    def end(self, reason: BaseException | None) -> None:
+        """Handle nothing more; owner only."""
+        if not self.life.over:
+            self.life = PASSIVATED if reason is None else Life(over=True, reason=reason)
+
+    def _retire(self, turn: Turn) -> None:
+        """Answer or pass on what waits, leave the routing table, tell of the end once."""
+        refusal = self.services.refusal
+        waiting = list(self.mailbox)
+        movable = []
+        for request in waiting:
+            if request.home is not self:
+                continue
+            if isinstance(request, StopRequest):
+                self.answer(turn, request, None)
+            elif refusal is not None:
+                self.answer(turn, request, KernelStopped(refusal))
+            elif not request.movable:
+                self.answer(turn, request, dead(self))
+            else:
+                movable.append(request)
+        if not self.services.succeed(self, movable):
+            return
+        for _ in waiting:
+            self.mailbox.popleft()
+        if not self.announced:
+            self.announced = True
+            self.services.announce_end(self, self.life.reason)
+
+    # What Pykka's reference needs.
+
+    @property
+    def actor_ref(self) -> pykka.ActorRef[Any]:  # type: ignore[override]
+        """Pykka's reference to this actor."""
+        if self._ref is None:
+            self._ref = pykka.ActorRef(self)
+        return self._ref
+
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]
+        """A name for this very actor."""
+        return uuid.uuid5(uuid.NAMESPACE_OID, f"{id(self)} {self.stream_id}").urn
+
+    @property
+    def actor_inbox(self) -> Any:
+        """What Pykka's reference puts messages into."""
+        return Door(self)
+
+    @property
+    def actor_stopped(self) -> Any:
+        """What Pykka's reference asks whether the actor has ended."""
+        return StoppedFlag(self)
+
+    def _start_actor_loop(self) -> None:
+        raise NotImplementedError("it has no loop: an AggregateSupervisor starts aggregates")
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        raise NotImplementedError("it has no inbox: an AggregateSupervisor starts aggregates")
+
+    @staticmethod
+    def _create_future() -> pykka.ThreadingFuture[Any]:
+        return pykka.ThreadingFuture()

@@ -1,0 +1,138 @@
+"""Hydration: an aggregate's state from its newest fitting snapshot and the events after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import structlog
+
+from eskernel.errors import AggregateCrashed, CorruptStore, StoreUnavailable
+from eskernel.values import Event, Range, Receipt, Snapshot, StreamId
+
+if TYPE_CHECKING:
+    from eskernel.actors.aggregate.bound_domain import BoundDomain
+    from eskernel.actors.aggregate.services import Services
+
+log = structlog.get_logger("eskernel")
+
+Receipts = dict[str, tuple[int, int]]
+"""From command id to the first and last sequence it stored, oldest first."""
+
+
+class Folded(NamedTuple):
+    """An aggregate as its events make it.
+
+    Attributes:
+        state: the domain's state.
+        sequence: the last event folded in.
+        receipts: the newest commands that stored events; None when no command had an id.
+    """
+
+    state: Any
+    sequence: int
+    receipts: Receipts | None
+
+
+def hydrate(services: Services, domain: BoundDomain, stream_id: StreamId) -> Folded:
+    """Return an aggregate's present state.
+
+    Raises:
+        AggregateCrashed: the domain cannot fold its own events; `__cause__` tells.
+        StoreUnavailable, CorruptStore: the store's.
+    """
+    snapshot = _fitting_snapshot(services, domain, stream_id)
+    if snapshot is not None:
+        try:
+            receipts = {command_id: (first, last) for command_id, first, last in snapshot.receipts}
+            start = Folded(snapshot.state, snapshot.sequence, receipts or None)
+            return catch_up(services, domain, stream_id, start)
+        except (AggregateCrashed, CorruptStore) as error:
+            log.warning("snapshot_unusable", stream_id=stream_id, exc_info=error)
+    try:
+        start = Folded(domain.init(), 0, None)
+    except Exception as error:
+        raise _failed(stream_id, 0, error) from error
+    return catch_up(services, domain, stream_id, start)
+
+
+def catch_up(
+    services: Services, domain: BoundDomain, stream_id: StreamId, start: Folded
+) -> Folded:
+    """Return `start` with all later events folded in; raises as `hydrate`."""
+    _, sequence, receipts = start
+    apply_event, unpack, kept = domain.apply_event, domain.unpack, services.receipts_kept
+    noted = dict(receipts) if receipts else {}
+
+    def evolve(state: Any, event: Event) -> Any:
+        nonlocal sequence
+        if event.sequence != sequence + 1:
+            raise CorruptStore(
+                f"{stream_id}: event {sequence + 1} is missing, found {event.sequence}; "
+                "restore the stream from a backup",
+                stream_id,
+                sequence + 1,
+            )
+        sequence += 1
+        if event.command_id is not None:
+            note_receipt(noted, event.command_id, sequence, kept)
+        payload = event.payload if event.unpack is None else unpack(event.body)
+        return apply_event(payload, state)
+
+    try:
+        state = services.store.fold(stream_id, evolve, start.state, Range(sequence + 1))
+    except StoreUnavailable:
+        raise
+    except CorruptStore as error:
+        if error.stream_id is not None:
+            raise
+        raise CorruptStore(f"{stream_id}: {error}", stream_id, sequence) from error
+    except Exception as error:
+        raise _failed(stream_id, sequence, error) from error
+    return Folded(state, sequence, noted or None)
+
+
+def note_receipt(receipts: Receipts, command_id: str, sequence: int, kept: int) -> None:
+    """Enter one event of a command; events of one command follow one another."""
+    first = receipts.get(command_id, (sequence, 0))[0]
+    receipts[command_id] = (first, sequence)
+    if len(receipts) > kept:
+        del receipts[next(iter(receipts))]
+
+
+def _failed(stream_id: StreamId, sequence: int, cause: Exception) -> AggregateCrashed:
+    return AggregateCrashed(
+        f"{stream_id} cannot be rebuilt past sequence {sequence}: "
+        f"{type(cause).__name__}: {cause}; mend the domain's apply_event",
+        stream_id,
+    )
+
+
+def _fitting_snapshot(
+    services: Services, domain: BoundDomain, stream_id: StreamId
+) -> Snapshot | None:
+    if services.snapshots is None:
+        return None
+    try:
+        snapshot = services.snapshots.load_latest(stream_id)
+    except Exception as error:  # noqa: BLE001 - a snapshot is never the truth
+        log.warning("snapshot_not_loaded", stream_id=stream_id, exc_info=error)
+        return None
+    if snapshot is None:
+        return None
+    if snapshot.version != domain.version:
+        log.info("snapshot_of_other_version", stream_id=stream_id, version=snapshot.version)
+        return None
+    if not _reaches(services, stream_id, snapshot.sequence):
+        log.warning("snapshot_ahead_of_stream", stream_id=stream_id, sequence=snapshot.sequence)
+        return None
+    return snapshot.read_with(domain.unpack)
+
+
+def _reaches(services: Services, stream_id: StreamId, sequence: int) -> bool:
+    """Return whether the stream holds an event of that sequence."""
+    found = services.store.fold(stream_id, _count, 0, Range(sequence, sequence + 1))
+    return found == 1
+
+
+def _count(number: int, _event: Event) -> int:
+    return number + 1

@@ -1,0 +1,62 @@
+"""AggregateManager: the singleton that owns the routing table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import structlog
+
+from eskernel.actors.aggregate.services import AggregateEnded, Services
+from eskernel.actors.supervision import SupervisedActor
+from eskernel.values import Accepted, Command
+
+log = structlog.get_logger("eskernel")
+
+
+class AggregateManager(SupervisedActor):
+    """Routes commands sent to it, and hears every aggregate's stop event.
+
+    Dispatching threads read the routing table without asking; that keeps this actor off the hot
+    path. Its own part is that the table is true: a route to an ended actor is removed, and after a
+    restart the whole table is looked through.
+
+    Args:
+        services: what the aggregates share, the table among it.
+        submit: routes a command and returns its future.
+    """
+
+    def __init__(self, services: Services, submit: Callable[[Command], Future[Accepted]]) -> None:
+        super().__init__()
+        self._services = services
+        self._submit = submit
+        self._ended = self._crashed = 0
+
+    def on_start(self) -> None:
+        """Announce itself, and have ended actors leave the table."""
+        self._services.manager = self.actor_ref
+        for actor in list(self._services.routes.values()):
+            if actor.life.over:
+                self._services.jobs.put(actor.run)
+
+    def on_receive(self, message: Any) -> Any:
+        """Take a Command, whose future is the reply, or a stop event."""
+        if isinstance(message, Command):
+            return self._submit(message)
+        if isinstance(message, AggregateEnded):
+            return self._on_ended(message)
+        return super().on_receive(message)
+
+    def _on_ended(self, event: AggregateEnded) -> None:
+        self._services.unroute(event.actor)
+        self._ended += 1
+        if event.reason is not None:
+            self._crashed += 1
+            log.warning(
+                "aggregate_crashed", stream_id=event.actor.stream_id, reason=repr(event.reason)
+            )
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many aggregates have ended since this manager started, and crashed of them."""
+        return self._ended, self._crashed

@@ -1,0 +1,110 @@
+"""Passivation: one timer for all aggregates, and room for new ones."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections import deque
+
+import structlog
+
+from eskernel.actors.aggregate.actor import AggregateActor
+from eskernel.actors.aggregate.services import Services
+from eskernel.actors.supervision import SupervisedActor
+
+log = structlog.get_logger("eskernel")
+
+_SLICE = 50
+_PAUSE = 0.001
+_TICKS_PER_TIMEOUT = 4
+_SHORTEST_TICK, _LONGEST_TICK = 0.001, 1.0
+
+
+class Passivator(SupervisedActor):
+    """The timer: ends every aggregate not used for `passivation_timeout` seconds.
+
+    It looks four times per timeout, so an idle aggregate lives at most 1.25 times that long, and
+    works in slices, so that thousands ending together delay no command for long.
+
+    Args:
+        services: what the aggregates share.
+    """
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        self._timeout = services.limits.passivation_timeout
+        self._tick = min(max(self._timeout / _TICKS_PER_TIMEOUT, _SHORTEST_TICK), _LONGEST_TICK)
+
+    def on_start(self) -> None:
+        """Set the first tick."""
+        self.wake_at = time.monotonic() + self._tick
+
+    def on_wake(self) -> None:
+        """End what is idle, and whatever outlived its supervisor."""
+        idle_since = self._services.monotonic() - self._timeout
+        idle = [
+            actor
+            for actor in list(self._services.routes.values())
+            if actor.last_used <= idle_since or actor.life.over
+        ]
+        turn = self._services.turns.mine
+        for start in range(0, len(idle), _SLICE):
+            for actor in idle[start : start + _SLICE]:
+                actor.take_turn(turn, 0, idle_since)
+            time.sleep(_PAUSE)
+        self.wake_at = time.monotonic() + self._tick
+
+
+class LeastRecentlyUsed:
+    """Keeps the number of live aggregates at `max_live_aggregates`; busy ones stay.
+
+    Run by the thread that starts an aggregate. One scan of the table finds the oldest eighth; those
+    used since are passed over, so the victim is always the least recently used.
+
+    Args:
+        services: what the aggregates share.
+        limit: aggregates that may be live.
+    """
+
+    def __init__(self, services: Services, limit: int) -> None:
+        self._services = services
+        self._limit = limit
+        # Held by the one thread that evicts; others need not wait for it.
+        self._evicting = threading.Lock()
+        self._oldest: deque[tuple[float, AggregateActor]] = deque()
+
+    def make_room(self, newest: AggregateActor) -> None:
+        """End aggregates until no more than the limit are live, `newest` not among them."""
+        if len(self._services.routes) <= self._limit or not self._evicting.acquire(blocking=False):
+            return
+        try:
+            excess = len(self._services.routes) - self._limit
+            for _ in range(excess):
+                if not self._evict_one(newest):
+                    break
+        finally:
+            self._evicting.release()
+
+    def _evict_one(self, newest: AggregateActor) -> bool:
+        turn = self._services.turns.mine
+        for scanned in (False, True):
+            if scanned:
+                self._scan()
+            while self._oldest:
+                last_used, actor = self._oldest.popleft()
+                if actor is newest or actor.last_used != last_used or actor.life.over:
+                    continue
+                if actor.take_turn(turn, 0, last_used) and actor.life.over:
+                    return True
+        return False
+
+    def _scan(self) -> None:
+        actors = list(self._services.routes.values())
+        oldest = heapq.nsmallest(len(actors) // 8 + 2, actors, key=_last_used)
+        self._oldest = deque((actor.last_used, actor) for actor in oldest)
+
+
+def _last_used(actor: AggregateActor) -> float:
+    return actor.last_used

@@ -1,0 +1,212 @@
+"""Services: what all aggregate actors of one running kernel share."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pykka import ActorRef
+
+from eskernel.actors.aggregate.turns import Turn, Turns
+from eskernel.actors.supervision.actor import tell_if_alive
+from eskernel.errors import KernelStopped, UnknownAggregateType
+from eskernel.values import StreamId, check_identifier
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eskernel.actors.aggregate.actor import AggregateActor
+    from eskernel.actors.aggregate.bound_domain import BoundDomain
+    from eskernel.actors.aggregate.caller_run import CallerRunActor
+    from eskernel.actors.aggregate.passivation import LeastRecentlyUsed
+    from eskernel.actors.aggregate.requests import Request
+    from eskernel.actors.aggregate.supervisor import AggregateSupervisor
+    from eskernel.actors.committer import CommitQueue
+    from eskernel.actors.pool import JobQueue
+    from eskernel.contracts import Clock, EventStore, SnapshotStore
+
+_START_PATIENCE = 5.0
+_STRIPES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The kernel's numbers; see `eskernel.Kernel` for their meaning and units."""
+
+    snapshot_interval: int
+    snapshots_kept: int
+    inbox_limit: int
+    receipts_kept: int
+    max_live_aggregates: int | None
+    passivation_timeout: float
+    dispatch_timeout: float
+
+
+class AggregateEnded:
+    """An aggregate actor's one stop event, for its supervisor and for the manager.
+
+    Attributes:
+        actor: the actor.
+        reason: None when it was asked to stop or passivated, else what killed it.
+    """
+
+    __slots__ = ("actor", "reason")
+
+    def __init__(self, actor: CallerRunActor, reason: BaseException | None) -> None:
+        self.actor = actor
+        self.reason = reason
+
+
+class Services:
+    """The store, the clock, the machinery and the routing table of one running kernel.
+
+    Attributes:
+        owners: see `eskernel.actors.aggregate.turns`.
+        routes: the routing table, read without a lock; changed only under the stripe lock of the
+            stream. The AggregateManager owns it; it is kept here to survive a manager's restart.
+        refusal: why the kernel takes no commands; None while it does.
+        supervisor: the running AggregateSupervisor, None while there is none.
+        manager: reference to the last AggregateManager started.
+        eviction: makes room for new aggregates; None when they are not limited.
+    """
+
+    def __init__(
+        self,
+        domains: Mapping[str, BoundDomain],
+        store: EventStore,
+        snapshots: SnapshotStore | None,
+        clock: Clock,
+        limits: Limits,
+        jobs: JobQueue,
+        commits: CommitQueue | None,
+    ) -> None:
+        self.domains = domains
+        self.store = store
+        self.append = store.append
+        self.snapshots = snapshots
+        self.clock = clock
+        self.monotonic = clock.monotonic
+        self.limits = limits
+        self.snapshot_interval = limits.snapshot_interval if snapshots is not None else 0
+        self.receipts_kept = limits.receipts_kept
+        self.jobs = jobs
+        self.commits = commits
+        self.owners: dict[CallerRunActor, Turn] = {}
+        self.turns = Turns()
+        self.routes: dict[StreamId, AggregateActor] = {}
+        self.refusal: str | None = None
+        self.manager: ActorRef[Any] | None = None
+        self.next_append_id = itertools.count(secrets.randbits(96) << 32).__next__
+        self._stripes = [threading.Lock() for _ in range(_STRIPES)]
+        # Guards `supervisor` for those who wait for one.
+        self._supervision = threading.Condition()
+        self.supervisor: AggregateSupervisor | None = None
+        self.eviction: LeastRecentlyUsed | None = None
+
+    def route(self, stream_id: StreamId) -> AggregateActor:
+        """Return the stream's actor, started if there is none.
+
+        Raises:
+            UnknownAggregateType, InvalidCommand: the stream id is none.
+            KernelStopped: the kernel takes no commands.
+        """
+        aggregate_type, aggregate_id = stream_id
+        if not isinstance(aggregate_type, str) or aggregate_type not in self.domains:
+            raise UnknownAggregateType(aggregate_type, tuple(self.domains))
+        check_identifier("aggregate id", aggregate_id)
+        actor = self._present_supervisor().start_aggregate(stream_id)
+        if self.eviction is not None:
+            self.eviction.make_room(actor)
+        return actor
+
+    def stripe(self, stream_id: StreamId) -> threading.Lock:
+        """Return the lock under which the stream's route changes."""
+        return self._stripes[hash(stream_id) % _STRIPES]
+
+    def unroute(self, actor: CallerRunActor) -> None:
+        """Remove the actor's route, if it is still the stream's."""
+        with self.stripe(actor.stream_id):
+            self._unroute(actor)
+
+    def _unroute(self, actor: CallerRunActor) -> None:
+        if self.routes.get(actor.stream_id) is actor:
+            del self.routes[actor.stream_id]
+
+    def succeed(self, actor: CallerRunActor, requests: list[Request]) -> bool:
+        """Take a dead actor from the routing table and pass its requests to a successor.
+
+        One step under the stripe lock, so that no later request of the same sender gets ahead.
+
+        Returns:
+            False when there are requests but no supervisor to start a successor: try again.
+        """
+        with self.stripe(actor.stream_id):
+            if not requests:
+                self._unroute(actor)
+                return True
+            successor = self.routes.get(actor.stream_id)
+            if successor is None or successor is actor:
+                if self.supervisor is None:
+                    return False
+                successor = self.routes[actor.stream_id] = self.supervisor.create(actor.stream_id)
+            for request in requests:
+                request.home = successor
+                successor.mailbox.append(request)
+        self.jobs.put(successor.run)
+        return True
+
+    def between_supervisors(self) -> bool:
+        """Return whether aggregates must wait for the AggregateSupervisor to come back."""
+        return self.supervisor is None and self.refusal is None
+
+    def announce_end(self, actor: CallerRunActor, reason: BaseException | None) -> None:
+        """Send the actor's one stop event to its supervisor and to the manager."""
+        event = AggregateEnded(actor, reason)
+        supervisor = self.supervisor
+        if supervisor is not None:
+            tell_if_alive(supervisor.actor_ref, event)
+        tell_if_alive(self.manager, event)
+
+    def supervise(
+        self,
+        supervisor: AggregateSupervisor | None,
+        *,
+        instead_of: AggregateSupervisor | None = None,
+    ) -> None:
+        """Install the running AggregateSupervisor, or None when `instead_of` ends."""
+        with self._supervision:
+            if instead_of is None or self.supervisor is instead_of:
+                self.supervisor = supervisor
+                self._supervision.notify_all()
+
+    def wait_for_supervisor(self) -> None:
+        """Return when aggregates can be started.
+
+        Raises:
+            KernelStopped: they cannot, within some seconds.
+        """
+        self._present_supervisor()
+
+    def refuse(self, reason: str) -> None:
+        """Take no more commands; those who wait for a supervisor get KernelStopped."""
+        with self._supervision:
+            self.refusal = reason
+            self._supervision.notify_all()
+
+    def _present_supervisor(self) -> AggregateSupervisor:
+        supervisor = self.supervisor
+        if supervisor is None or self.refusal is not None:
+            deadline = time.monotonic() + _START_PATIENCE
+            with self._supervision:
+                self._supervision.wait_for(
+                    lambda: self.supervisor is not None or self.refusal is not None,
+                    deadline - time.monotonic(),
+                )
+                supervisor = self.supervisor
+        if self.refusal is not None or supervisor is None:
+            raise KernelStopped(self.refusal or "its AggregateSupervisor does not come back")
+        return supervisor

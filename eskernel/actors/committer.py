@@ -1,0 +1,214 @@
+"""The committer: one thread that writes everything waiting in one durable write."""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+from pykka import ActorRef
+
+from eskernel.actors.supervision import SupervisedActor
+from eskernel.actors.supervision.actor import tell_if_alive
+from eskernel.contracts import BatchingEventStore, Commit, EventStore
+from eskernel.errors import EskernelError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from eskernel.actors.aggregate.turns import Turns
+
+log = structlog.get_logger("eskernel")
+
+MAX_BATCH = 1000
+"""Appends in one durable write at most."""
+Outcome = int | Exception
+_WORK = object()
+
+
+class Chain:
+    """Appends of one actor decided one upon the other.
+
+    Attributes:
+        broken: whether one failed. The later ones are then not sent: a sequence that somebody else
+            has written meanwhile would make them fit by chance.
+    """
+
+    __slots__ = ("broken",)
+
+    def __init__(self) -> None:
+        self.broken = False
+
+
+class ChainBroken(EskernelError):
+    """An append was not sent because the one it was decided upon failed."""
+
+
+class Wakeable(Protocol):
+    """What the committer needs of an actor."""
+
+    def wake(self) -> None:
+        """Called after results were set, on the committer's thread; must not block or raise."""
+        ...
+
+
+class WaitingAppend(Protocol):
+    """What the committer needs of an entry in its queue.
+
+    Attributes:
+        commit: what to append.
+        chain: the appends it was decided upon.
+        actor: told when `result` is set.
+        result: None until the append has ended; then its position, or why it failed.
+    """
+
+    commit: Commit
+    chain: Chain
+    result: Outcome | None
+
+    @property
+    def actor(self) -> Wakeable:
+        """The actor to wake."""
+        ...
+
+
+class CommitQueue:
+    """Appends that wait or are being written; outlives a committer that is restarted.
+
+    An append leaves the queue only after it has its result: a committer's successor sends again
+    what it finds, and the append's id makes that harmless.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[WaitingAppend] = deque()
+        self.committer: ActorRef[Any] | None = None
+        # Set by whoever tells the committer, cleared by the committer before it looks: an append
+        # queued after the look finds it cleared.
+        self._told = False
+
+    def put(self, append: WaitingAppend) -> None:
+        """Queue an append; interrupted, it is either in or not."""
+        self._waiting.append(append)
+        if not self._told:
+            self.nudge()
+
+    def nudge(self) -> None:
+        """Have the committer look."""
+        self._told = True
+        tell_if_alive(self.committer, _WORK)
+
+    def look(self) -> list[WaitingAppend]:
+        """Return the oldest appends, at most `MAX_BATCH`; they stay until dropped."""
+        self._told = False
+        return list(self._waiting)[:MAX_BATCH]
+
+    def drop(self, number: int) -> None:
+        """Remove the oldest appends, which have their results."""
+        for _ in range(number):
+            self._waiting.popleft()
+
+    def fail_all(self, error: Exception) -> None:
+        """Give every append this result: there is no committer any more."""
+        while batch := self.look():
+            _hand_out(batch, batch, [error] * len(batch))
+            self.drop(len(batch))
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+
+class Committer(SupervisedActor):
+    """Writes what its queue holds; while it writes, the next batch gathers.
+
+    Args:
+        queue: where the appends come from.
+        store: where they go: by `append_batch`, or one by one into a store without.
+    """
+
+    def __init__(self, queue: CommitQueue, store: EventStore) -> None:
+        super().__init__()
+        self._queue = queue
+        self._write = (
+            store.append_batch if isinstance(store, BatchingEventStore) else _one_by_one(store)
+        )
+
+    def on_start(self) -> None:
+        """Announce itself, and write what an earlier committer left."""
+        self._queue.committer = self.actor_ref
+        self._write_all()
+
+    def on_receive(self, message: Any) -> Any:
+        """Write everything that waits."""
+        if message is not _WORK:
+            return super().on_receive(message)
+        self._write_all()
+        return None
+
+    def on_stop(self) -> None:
+        """Write what came before the end."""
+        self._write_all()
+
+    def _write_all(self) -> None:
+        while batch := self._queue.look():
+            sent = [append for append in batch if _unsent(append)]
+            _hand_out(batch, sent, self._write_batch(sent))
+            self._queue.drop(len(batch))
+
+    def _write_batch(self, appends: list[WaitingAppend]) -> Sequence[Outcome]:
+        if not appends:
+            return ()
+        try:
+            return self._write([append.commit for append in appends])
+        except Exception as error:  # noqa: BLE001 - every waiting caller must hear of it
+            return [_failure(error)] * len(appends)
+
+
+def _unsent(append: WaitingAppend) -> bool:
+    return append.result is None and not append.chain.broken
+
+
+def _hand_out(
+    batch: list[WaitingAppend], sent: list[WaitingAppend], results: Sequence[Outcome]
+) -> None:
+    """Give each append its result, then wake each actor once; safe to repeat."""
+    for append, result in zip(sent, results, strict=True):
+        if isinstance(result, Exception):
+            append.chain.broken = True
+        append.result = result
+    for append in batch:
+        if append.result is None:
+            append.result = ChainBroken("the append before this one failed; nothing was sent")
+    for actor in dict.fromkeys(append.actor for append in batch):
+        actor.wake()
+
+
+def _failure(error: Exception) -> Exception:
+    if isinstance(error, EskernelError):
+        return error
+    failure = StoreUnavailable(
+        f"the store failed: {type(error).__name__}: {error}", outcome_unknown=True
+    )
+    failure.__cause__ = error
+    return failure
+
+
+def _one_by_one(store: EventStore) -> Callable[[Sequence[Commit]], list[Outcome]]:
+    """Return an append_batch for a store without one."""
+    with_id = "append_id" in inspect.signature(store.append).parameters
+
+    def append_batch(commits: Sequence[Commit]) -> list[Outcome]:
+        failed: dict[Any, Exception] = {}
+        return [append(commit, failed) for commit in commits]
+
+    def append(commit: Commit, failed: dict[Any, Exception]) -> Outcome:
+        stream_id, events, expected, append_id = commit
+        if stream_id in failed:
+            return ChainBroken("the append before this one failed")
+        options = {"append_id": append_id} if with_id else {}
+        try:
+            return store.append(stream_id, events, expected_sequence=expected, **options)
+        except Exception as error:  # noqa: BLE001 - one append never fails its neighbours
+            failed[stream_id] = _failure(error)
+            return failed[stream_id]
+
+    return append_batch

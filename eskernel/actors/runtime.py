@@ -1,0 +1,156 @@
+"""Runtime: one running tree, from the start of its root to the last answer."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from pykka import ActorRef
+
+from eskernel.actors.aggregate.bound_domain import BoundDomain
+from eskernel.actors.aggregate.passivation import LeastRecentlyUsed
+from eskernel.actors.aggregate.services import Limits, Services
+from eskernel.actors.committer import CommitQueue
+from eskernel.actors.pool import JobQueue
+from eskernel.actors.supervision import Exit, stop_and_wait, watch
+from eskernel.actors.tree import BACKOFF, KernelSupervisor
+from eskernel.contracts import Clock, EventStore, SnapshotStore
+from eskernel.errors import KernelStopped
+
+log = structlog.get_logger("eskernel")
+
+ROOT_INTENSITY, ROOT_PERIOD = 5, 10.0
+FORKED = "this process is a fork of the one that started it; start a new Kernel here"
+
+
+class Runtime:
+    """What a Kernel has while it is started.
+
+    Args:
+        domains: by aggregate type.
+        store: the event store.
+        snapshots: the snapshot store, or None.
+        clock: where the time comes from.
+        limits: the kernel's numbers.
+        submit: how the manager routes a command.
+        with_middleware: whether whole chains of middleware need threads too.
+    """
+
+    def __init__(
+        self,
+        domains: Mapping[str, BoundDomain],
+        store: EventStore,
+        snapshots: SnapshotStore | None,
+        clock: Clock,
+        limits: Limits,
+        submit: Callable[[Any], Any],
+        *,
+        with_middleware: bool,
+    ) -> None:
+        self.immediate = bool(getattr(store, "immediate", False))
+        commits = None if self.immediate else CommitQueue()
+        self.services = Services(domains, store, snapshots, clock, limits, JobQueue(), commits)
+        if limits.max_live_aggregates is not None:
+            self.services.eviction = LeastRecentlyUsed(self.services, limits.max_live_aggregates)
+        self.outer_jobs = JobQueue() if with_middleware else None
+        self._submit = submit
+        self._lock = threading.Lock()
+        # Guarded by the lock: no root is started once `_stopping` is set.
+        self.root: ActorRef[Any] | None = None
+        self._stopping = False
+        self._restarts: deque[float] = deque()
+        _on_fork(self.services)
+
+    def start(self) -> None:
+        """Start the tree and wait until aggregates can be started."""
+        self._start_root()
+        self.services.wait_for_supervisor()
+
+    def stop(self, timeout: float) -> bool:
+        """Refuse new commands, let running ones end, stop the tree, answer what is left.
+
+        Args:
+            timeout: seconds.
+
+        Returns:
+            Whether everything ended in time.
+        """
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            self._stopping = True
+            root = self.root
+        self.services.refuse("it was stopped")
+        ended = root is None or stop_and_wait(root, timeout)
+        self._answer_the_rest(deadline)
+        if not ended or self.services.owners:
+            log.warning("kernel_stopped_late", still_running=len(self.services.owners))
+        return ended and not self.services.owners
+
+    def _start_root(self) -> None:
+        with self._lock:
+            if self._stopping:
+                return
+            self.root = KernelSupervisor.start(self.services, self._submit, self.outer_jobs)
+            root = self.root
+        watch(root, self._on_root_ended)
+
+    def _on_root_ended(self, ended: Exit) -> None:
+        """Restart the root, within limits; on the thread of the one that ended."""
+        if self._stopping:
+            return
+        now = time.monotonic()
+        while self._restarts and self._restarts[0] <= now - ROOT_PERIOD:
+            self._restarts.popleft()
+        if len(self._restarts) >= ROOT_INTENSITY:
+            self._fail(ended)
+            return
+        self._restarts.append(now)
+        log.warning("kernel_supervisor_restarts", reason=repr(ended.reason))
+        time.sleep(BACKOFF.first)
+        self._start_root()
+
+    def _fail(self, ended: Exit) -> None:
+        reason = f"it failed: its root supervisor gave up ({ended.reason})"
+        log.error("kernel_failed", reason=reason)
+        self.services.refuse(reason)
+        self._answer_the_rest(time.monotonic() + 1.0)
+
+    def _answer_the_rest(self, deadline: float) -> None:
+        """Answer, on this thread, everything no actor will answer any more."""
+        services = self.services
+        supervisor = services.supervisor
+        if supervisor is not None:
+            supervisor.end_aggregates(None)
+        turn = services.turns.mine
+        refusal = KernelStopped(services.refusal or "it was stopped")
+        while time.monotonic() < deadline:
+            if services.commits is not None:
+                services.commits.fail_all(refusal)
+            waiting = [actor for actor in list(services.routes.values()) if actor.waiting()]
+            for actor in waiting:
+                actor.take_turn(turn, 0)
+            if not waiting:
+                return
+            time.sleep(0.001)
+
+
+_forkable: weakref.WeakSet[Services] = weakref.WeakSet()
+_installed = threading.Lock()
+
+
+def _on_fork(services: Services) -> None:
+    """Have these services refuse in every child this process forks."""
+    if not _installed.locked() and _installed.acquire(blocking=False):
+        os.register_at_fork(after_in_child=_refuse_in_child)
+    _forkable.add(services)
+
+
+def _refuse_in_child() -> None:
+    for services in list(_forkable):
+        services.refusal = FORKED

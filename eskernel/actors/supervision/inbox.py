@@ -1,0 +1,117 @@
+"""An inbox that closes in one step with its actor's death.
+
+Pykka's `ask` checks `is_alive` and then puts; an actor that dies in between never answers. Here
+the put itself decides, under the inbox's lock: either the actor will take the message, or the
+sender is answered at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pykka import ActorDeadError, ActorRef
+from pykka._envelope import Envelope
+
+
+class Exit(NamedTuple):
+    """How an actor ended.
+
+    Attributes:
+        ref: the actor that ended.
+        reason: None when it was asked to stop, else what killed it.
+    """
+
+    ref: ActorRef[Any]
+    reason: BaseException | None
+
+
+Watcher = Callable[[Exit], None]
+
+
+class Inbox:
+    """A first-in first-out queue of envelopes, with an end, and the list of who wants to know it."""
+
+    def __init__(self) -> None:
+        # Guards the three fields below: after `_exit` is set nothing enters `_waiting`, and each
+        # watcher is called exactly once, by close() or by watch().
+        self._changed = threading.Condition(threading.Lock())
+        self._waiting: deque[Envelope[Any]] = deque()
+        self._watchers: list[Watcher] = []
+        self._exit: Exit | None = None
+
+    def put(
+        self, envelope: Envelope[Any], /, block: bool = True, timeout: float | None = None
+    ) -> None:
+        """Queue a message; answer it with `ActorDeadError` if the actor has ended."""
+        with self._changed:
+            if self._exit is None:
+                self._waiting.append(envelope)
+                self._changed.notify()
+                return
+        refuse(envelope, "the actor has ended")
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Envelope[Any]:
+        """Take the oldest message.
+
+        Args:
+            block: whether to wait for one.
+            timeout: seconds to wait, or None for ever.
+
+        Raises:
+            TimeoutError: there was none in time.
+        """
+        with self._changed:
+            if block and not self._waiting:
+                self._changed.wait_for(self._waiting.__len__, timeout)
+            if not self._waiting:
+                raise TimeoutError
+            return self._waiting.popleft()
+
+    def qsize(self) -> int:
+        """Return how many messages wait."""
+        return len(self._waiting)
+
+    def empty(self) -> bool:
+        """Return whether no message waits."""
+        return not self._waiting
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have `watcher(exit)` called once when the actor ends, at once if it has."""
+        with self._changed:
+            if self._exit is None:
+                self._watchers.append(watcher)
+                return
+        watcher(self._exit)
+
+    def close(self, exit: Exit) -> tuple[list[Envelope[Any]], list[Watcher]]:
+        """End it; the first call returns what was waiting and who must be told."""
+        with self._changed:
+            if self._exit is not None:
+                return [], []
+            self._exit = exit
+            left = list(self._waiting), self._watchers
+            self._waiting.clear()
+            self._watchers = []
+            return left
+
+
+def refuse(envelope: Envelope[Any], why: str) -> None:
+    """Answer a message that will not be handled, if anyone waits for it."""
+    if envelope.reply_to is not None:
+        error = ActorDeadError(why)
+        envelope.reply_to.set_exception((ActorDeadError, error, None))
+
+
+def watch(ref: ActorRef[Any], watcher: Watcher) -> None:
+    """Have `watcher(exit)` called exactly once when a supervised actor ends.
+
+    Args:
+        ref: reference to a `SupervisedActor`.
+        watcher: called on the ending actor's thread, or at once if it has ended.
+    """
+    inbox = ref.actor_inbox
+    assert isinstance(inbox, Inbox), f"{ref} is not a SupervisedActor"
+    inbox.watch(watcher)

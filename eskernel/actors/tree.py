@@ -1,0 +1,153 @@
+"""The supervision tree: what runs under what, and a picture of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pykka
+from pykka import ActorRef
+from pykka.messages import ProxyCall
+
+from eskernel.actors.aggregate.manager import AggregateManager
+from eskernel.actors.aggregate.passivation import Passivator
+from eskernel.actors.aggregate.services import Services
+from eskernel.actors.aggregate.supervisor import AggregateSupervisor
+from eskernel.actors.committer import Committer
+from eskernel.actors.pool import ActorPool, JobQueue
+from eskernel.actors.supervision import Backoff, ChildSpec, Supervisor
+from eskernel.values import Command
+
+POOL_SIZE = 8
+INTENSITY, PERIOD = 20, 10.0
+BACKOFF = Backoff(first=0.005, longest=0.25)
+_ANSWER_WITHIN = 1.0
+
+
+class KernelSupervisor(Supervisor):
+    """The root. Children in start order; they stop in reverse.
+
+    Args:
+        services: what the aggregates share.
+        submit: how the manager routes a command.
+        outer_jobs: whole middleware chains to run, or None without middleware.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        submit: Callable[[Command], Any],
+        outer_jobs: JobQueue | None,
+    ) -> None:
+        specs = [ChildSpec("actor-pool", lambda: ActorPool.start(services.jobs, POOL_SIZE))]
+        if outer_jobs is not None:
+            specs.append(ChildSpec("middleware-pool", lambda: ActorPool.start(outer_jobs, POOL_SIZE)))
+        commits = services.commits
+        if commits is not None:
+            specs.append(ChildSpec("committer", lambda: Committer.start(commits, services.store)))
+        specs += [
+            ChildSpec("aggregate-supervisor", lambda: AggregateSupervisor.start(services)),
+            ChildSpec("aggregate-manager", lambda: AggregateManager.start(services, submit)),
+            ChildSpec("timer", lambda: Passivator.start(services)),
+        ]
+        super().__init__(specs, intensity=INTENSITY, period=PERIOD, backoff=BACKOFF)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One actor of the tree.
+
+    `str(node)` draws it with everything below.
+
+    Attributes:
+        name: unique among its siblings.
+        actor: its class.
+        ref: Pykka's reference; None while it waits for its restart, or for an aggregate.
+        alive: whether it runs.
+        queued: messages waiting for it.
+        restarts: how often its supervisor has restarted it.
+        children: what runs under it.
+    """
+
+    name: str
+    actor: str
+    ref: ActorRef[Any] | None
+    alive: bool
+    queued: int = 0
+    restarts: int = 0
+    children: tuple[Node, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines())
+
+    def find(self, name: str) -> Node:
+        """Return the node of that name here or below.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for node in self.walk():
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def walk(self) -> Iterator[Node]:
+        """Yield this node and all below, parents first."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def _lines(self) -> list[str]:
+        notes = [] if self.alive else ["down"]
+        notes += [f"{self.queued} queued"] if self.queued else []
+        notes += [f"{self.restarts} restarts"] if self.restarts else []
+        lines = [f"{self.name} ({self.actor})" + (f"  {', '.join(notes)}" if notes else "")]
+        for child in self.children:
+            last = child is self.children[-1]
+            first, *rest = child._lines()  # noqa: SLF001 - its own class
+            lines.append(("└── " if last else "├── ") + first)
+            lines += [("    " if last else "│   ") + line for line in rest]
+        return lines
+
+
+def draw(root: ActorRef[Any] | None, services: Services, limit: int) -> Node:
+    """Return the tree under a root, with at most `limit` aggregates."""
+    if root is None or not root.is_alive():
+        return Node("kernel", "KernelSupervisor", root, alive=False)
+    children = tuple(
+        Node(
+            info.name,
+            info.ref.actor_class.__name__ if info.ref else "waits for its restart",
+            info.ref,
+            info.ref is not None and info.ref.is_alive(),
+            info.ref.actor_inbox.qsize() if info.ref else 0,  # type: ignore[attr-defined]
+            info.restarts,
+            _aggregates(services, limit) if info.name == "aggregate-supervisor" else (),
+        )
+        for info in _children(root)
+    )
+    queued = root.actor_inbox.qsize()  # type: ignore[attr-defined]
+    return Node("kernel", root.actor_class.__name__, root, True, queued, 0, children)
+
+
+def _children(root: ActorRef[Any]) -> list[Any]:
+    call = ProxyCall(attr_path=("children",), args=(), kwargs={})
+    try:
+        return list(root.ask(call, timeout=_ANSWER_WITHIN))
+    except (pykka.ActorDeadError, pykka.Timeout):
+        return []
+
+
+def _aggregates(services: Services, limit: int) -> tuple[Node, ...]:
+    live = [actor for actor in list(services.routes.values()) if not actor.life.over]
+    nodes = [
+        Node(
+            "/".join(actor.stream_id), "AggregateActor", actor.actor_ref, True, actor.waiting()
+        )
+        for actor in live[:limit]
+    ]
+    if len(live) > limit:
+        nodes.append(Node(f"and {len(live) - limit} more", "AggregateActor", None, alive=True))
+    return tuple(nodes)
+

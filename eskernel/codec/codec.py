@@ -1,0 +1,106 @@
+"""Codec: values to bytes and back, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from msgpack import Unpacker, unpackb
+
+from eskernel.codec.containers import (
+    CONTAINER_DECODERS,
+    build_list,
+    container_encoders,
+    new_packer,
+)
+from eskernel.codec.explain import FOREIGN, MAX_DEPTH, Explainer, holds_foreign
+from eskernel.codec.extensions import SCALAR_DECODERS, SCALAR_ENCODERS
+from eskernel.codec.records import DeclaredTypes
+from eskernel.errors import CorruptStore, InvalidDomain, NotStorable
+
+_KEPT_BUFFER: Final = 1 << 20  # bytes; a packer's buffer never shrinks, so larger ones are let go
+
+# Bytes that begin a msgpack bin or ext become 0x80, all others 0: what a value without either is
+# packed to becomes ASCII, unless a number or a text happens to hold such a byte.
+_SUSPECT: Final = bytes(
+    0x80 if 0xC4 <= byte <= 0xC9 or 0xD4 <= byte <= 0xD8 else 0 for byte in range(256)
+)
+
+
+class Codec:
+    """Packs plain data and declared types; what comes back has equal value and the same types.
+
+    Threads share a codec freely, and packing may nest. A packer is taken from a list for the time
+    of one pack and put back only after success, so no two packs meet in one and no failure, not
+    even an asynchronous exception, leaves its traces in one. {figures}
+
+    Args:
+        types: the dataclasses and Enum classes to know, stored under their `__name__`.
+
+    Raises:
+        InvalidDomain: a type is neither, two have one name, or one cannot be stored.
+    """
+
+    def __init__(self, types: Iterable[type] = ()) -> None:
+        declared = DeclaredTypes(types)
+        encoders = container_encoders({**SCALAR_ENCODERS, **declared.encoders})
+        decoders = {**SCALAR_DECODERS, **CONTAINER_DECODERS, **declared.decoders}
+        self._encoders = encoders
+        self._records = declared.records
+        self._idle: list[Callable[[Any], bytes]] = []
+        self._extension = lambda code, data: decoders[code](data)
+
+    def pack(self, value: Any, name: str = "payload") -> bytes:
+        """Return the bytes of a value; equal bytes for sets in any order of insertion.
+
+        Args:
+            value: None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime,
+                date, time, timedelta, Decimal, UUID, or declared dataclasses and Enum members,
+                of exactly these types.
+            name: what the value is, for the error message.
+
+        Raises:
+            NotStorable: part of the value is something else, or is nested too deep.
+        """
+        try:
+            pack = self._idle.pop()
+        except IndexError:
+            pack = new_packer(self._encoders).pack
+        try:
+            data = pack(value)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise self._explain(value, name, error) from error
+        if len(data) > MAX_DEPTH or not data.translate(_SUSPECT).isascii():
+            self._check(value, name, data)
+        if len(data) <= _KEPT_BUFFER:
+            self._idle.append(pack)
+        return data
+
+    def unpack(self, data: bytes) -> Any:
+        """Return the value that `pack` was given; builds nothing but plain data and declared types.
+
+        Raises:
+            InvalidDomain: the bytes hold a dataclass, a field or an Enum member that no declared
+                type has.
+            CorruptStore: the bytes are damaged.
+        """
+        try:
+            return unpackb(
+                data, ext_hook=self._extension, list_hook=build_list, strict_map_key=False
+            )
+        except (InvalidDomain, MemoryError, RecursionError):
+            raise
+        except Exception as error:
+            raise CorruptStore(
+                f"{len(data)} stored bytes cannot be decoded: {type(error).__name__}: {error}"
+            ) from error
+
+    def _check(self, value: Any, name: str, data: bytes) -> None:
+        """Refuse what msgpack packs but would not read, or not as it was."""
+        if not data.translate(_SUSPECT).isascii() and holds_foreign(value, self._records):
+            raise self._explain(value, name)
+        if len(data) > MAX_DEPTH:
+            _check_depth
+"""

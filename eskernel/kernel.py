@@ -1,0 +1,374 @@
+"""Kernel: what a service embeds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+from pykka import ActorRef
+
+from eskernel.actors.aggregate.actor import AggregateActor
+from eskernel.actors.aggregate.bound_domain import BoundDomain
+from eskernel.actors.aggregate.caller_run import CALLER_BATCH
+from eskernel.actors.aggregate.replies import FutureReply, WaitedReply
+from eskernel.actors.aggregate.requests import CommandRequest, ReadRequest, Request
+from eskernel.actors.aggregate.services import Limits, Services
+from eskernel.actors.aggregate.turns import Turn
+from eskernel.actors.runtime import FORKED, Runtime
+from eskernel.actors.tree import Node, draw
+from eskernel.contracts import CallNext, Clock, EventStore, Middleware, SnapshotStore
+from eskernel.errors import (
+    DispatchTimeout,
+    InvalidCommand,
+    InvalidDomain,
+    KernelStopped,
+    NotStorable,
+    ReentrantDispatch,
+)
+from eskernel.values import Accepted, Command, StreamId
+
+_NEVER_STARTED = "it was not started; use `with Kernel(...) as kernel:` or start()"
+
+
+class Kernel:
+    """Runs domains as concurrent, supervised, durable aggregates; every method is thread-safe.
+
+    Args:
+        domains: from aggregate type to domain, see `eskernel.contracts.Domain`.
+        event_store: where events are kept. The kernel does not close it.
+        snapshot_store: where snapshots are kept; without one, an event store that also keeps
+            snapshots keeps them.
+        snapshot_interval: take a snapshot whenever an append crosses a multiple of so many
+            events; 0 for never.
+        snapshots_kept: snapshots retained per aggregate, at least 1.
+        passivation_timeout: seconds an aggregate may be idle before it is stopped.
+        max_live_aggregates: how many may be live; the least recently used are stopped first. None
+            for no limit.
+        dispatch_timeout: seconds a dispatch waits, unless it says otherwise.
+        inbox_limit: requests that may wait for one aggregate.
+        receipts_kept: accepted commands with a `command_id` each aggregate remembers.
+        middleware: functions around every command, outermost first; see
+            `eskernel.contracts.Middleware`.
+        clock: where the time comes from; None for the machine's.
+
+    Raises:
+        InvalidDomain: a domain misses a function.
+        ValueError: a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        domains: Mapping[str, Any],
+        event_store: EventStore,
+        snapshot_store: SnapshotStore | None = None,
+        *,
+        snapshot_interval: int = 0,
+        snapshots_kept: int = 1,
+        passivation_timeout: float = 5.0,
+        max_live_aggregates: int | None = None,
+        dispatch_timeout: float = 5.0,
+        inbox_limit: int = 1000,
+        receipts_kept: int = 1000,
+        middleware: Sequence[Middleware] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        self._limits = Limits(
+            snapshot_interval=snapshot_interval,
+            snapshots_kept=snapshots_kept,
+            inbox_limit=inbox_limit,
+            receipts_kept=receipts_kept,
+            max_live_aggregates=max_live_aggregates,
+            passivation_timeout=passivation_timeout,
+            dispatch_timeout=dispatch_timeout,
+        )
+        self._domains = {name: BoundDomain(name, module) for name, module in domains.items()}
+        self._store = event_store
+        if snapshot_store is None and isinstance(event_store, SnapshotStore):
+            snapshot_store = event_store
+        self._snapshots = snapshot_store
+        self._middleware = tuple(middleware)
+        self._clock: Clock = time if clock is None else clock
+        # Guards start and stop. Dispatching threads read `_runtime` without it.
+        self._lifecycle = threading.Lock()
+        self._runtime: Runtime | None = None
+
+    # Life.
+
+    def start(self) -> Self:
+        """Start the supervision tree; on a started kernel, do nothing.
+
+        Raises:
+            KernelStopped: in a forked child of the process that started it.
+        """
+        with self._lifecycle:
+            runtime = self._runtime
+            if runtime is not None and runtime.services.refusal is None:
+                return self
+            if runtime is not None and runtime.services.refusal == FORKED:
+                raise KernelStopped(FORKED)
+            self._runtime = Runtime(
+                self._domains,
+                self._store,
+                self._snapshots,
+                self._clock,
+                self._limits,
+                self.submit,
+                with_middleware=bool(self._middleware),
+            )
+            self._runtime.start()
+        return self
+
+    def stop(self, timeout: float = 5.0) -> bool:
+        """Stop: running commands end, waiting ones get KernelStopped, new ones are refused.
+
+        Args:
+            timeout: seconds to wait for running commands.
+
+        Returns:
+            Whether everything ended in time. In a forked child nothing happens.
+        """
+        runtime = self._runtime
+        if runtime is None or runtime.services.refusal == FORKED:
+            return True
+        with self._lifecycle:
+            return runtime.stop(timeout)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # Commands.
+
+    def dispatch(self, command: Command, *, timeout: float | None = None) -> Accepted:
+        """Have a command decided and its events stored, and return the outcome.
+
+        Args:
+            command: what to do.
+            timeout: seconds to wait for others; domain code on this very thread is not timed.
+
+        Raises:
+            CommandRejected: the domain refused.
+            EskernelError: anything else that eskernel names; see the README's failure table.
+        """
+        if self._middleware:
+            return self._call(0, command, timeout)
+        return self._dispatch(command, timeout)
+
+    def submit(self, command: Command) -> Future[Accepted]:
+        """Have a command decided by the pool, and return at once.
+
+        Cancelling the future works until the command begins. Its callbacks run on a pool thread.
+
+        Raises:
+            Overloaded, InvalidCommand, UnknownAggregateType, KernelStopped, ReentrantDispatch: at
+                once; every other outcome is the future's.
+        """
+        services = self._services()
+        self._refuse_reentrance(services)
+        reply = FutureReply()
+        if self._runtime is not None and self._runtime.outer_jobs is not None:
+            self._runtime.outer_jobs.put(lambda: self._run_chain(command, reply))
+        else:
+            self._actor(services, command).post(CommandRequest(command, reply))
+        return reply.future
+
+    def _call(self, index: int, command: Command, timeout: float | None) -> Accepted:
+        """Call the middleware of this index, or at the end of the chain dispatch."""
+        if index == len(self._middleware):
+            return self._dispatch(command, timeout)
+        call_next: CallNext = lambda passed: self._call(index + 1, passed, timeout)  # noqa: E731
+        return self._middleware[index](command, call_next)
+
+    def _run_chain(self, command: Command, reply: FutureReply) -> None:
+        if not reply.claim():
+            return
+        try:
+            outcome: Any = self._call(0, command, None)
+        except Exception as error:  # noqa: BLE001 - the future's
+            outcome = error
+        reply.resolve(outcome)
+
+    def _dispatch(self, command: Command, timeout: float | None) -> Accepted:
+        """Run a free aggregate on this very thread, or wait for a busy one.
+
+        The hot path. Nothing may be called between a release and the look at the mailbox, and
+        whatever interrupts, `interrupted` repairs; see `turns`.
+        """
+        runtime = self._runtime
+        if runtime is None:
+            raise KernelStopped(_NEVER_STARTED)
+        services = runtime.services
+        turn = services.turns.mine
+        if turn.running or services.refusal is not None or not isinstance(command, Command):
+            self._refuse(services, turn, command)
+        try:
+            actor = services.routes.get(command[:2])
+        except TypeError:
+            actor = None
+        if actor is None:
+            actor = self._actor(services, command)
+        if runtime.immediate:
+            owners = services.owners
+            outcome = None
+            try:
+                if owners.setdefault(actor, turn) is turn:
+                    if not (actor.mailbox or actor.life.over):
+                        turn.running = True
+                        outcome = actor.execute(command)
+                        turn.running = False
+                    del owners[actor]
+                    if actor.mailbox or actor.life.over:
+                        actor.take_turn(turn, CALLER_BATCH)
+            except BaseException:
+                actor.interrupted(turn)
+                raise
+            if outcome is not None:
+                if outcome.__class__ is Accepted:
+                    return outcome  # type: ignore[return-value]
+                raise outcome  # type: ignore[misc]
+        reply = WaitedReply()
+        return self._wait(services, actor, CommandRequest(command, reply), reply, turn, timeout)  # type: ignore[no-any-return]
+
+    def _wait(
+        self,
+        services: Services,
+        actor: AggregateActor,
+        request: Request,
+        reply: WaitedReply,
+        turn: Turn,
+        timeout: float | None,
+    ) -> Any:
+        """Queue a request, help to run the actor, and wait for the outcome."""
+        seconds = services.limits.dispatch_timeout if timeout is None else timeout
+        deadline = time.monotonic() + seconds
+        try:
+            actor.post(request, turn)
+            in_time = reply.wait(deadline - time.monotonic())
+        except BaseException:
+            reply.claim()  # if it has not begun, it never will
+            raise
+        if not in_time:
+            started = not reply.claim()
+            advice = "it may still finish" if started else "it never began and never will"
+            raise DispatchTimeout(
+                f"no answer from {actor.stream_id} within {seconds} s; {advice}", started=started
+            )
+        if isinstance(reply.outcome, BaseException):
+            raise reply.outcome
+        return reply.outcome
+
+    # Reading.
+
+    def state_of(
+        self, aggregate_type: str, aggregate_id: str, *, timeout: float | None = None
+    ) -> tuple[Any, int]:
+        """Return a copy of an aggregate's state and its sequence; `(init(), 0)` for a new one.
+
+        Raises:
+            InvalidDomain: the state holds something that cannot be stored, and so not be copied.
+            EskernelError: as `dispatch`.
+        """
+        return self._read((aggregate_type, aggregate_id), _copy_state, None, timeout)  # type: ignore[no-any-return]
+
+    def outcome_of(
+        self,
+        aggregate_type: str,
+        aggregate_id: str,
+        command_id: str,
+        *,
+        timeout: float | None = None,
+    ) -> Accepted | None:
+        """Return what a command stored, if it is among the newest `receipts_kept`, else None."""
+
+        def recall(actor: AggregateActor, _state: Any, _sequence: int) -> Any:
+            receipt = (actor.receipts or {}).get(command_id)
+            return None if receipt is None else actor.recall(*receipt)
+
+        return self._read((aggregate_type, aggregate_id), recall, command_id, timeout)  # type: ignore[no-any-return]
+
+    def live_aggregates(self) -> list[StreamId]:
+        """Return the stream ids of the aggregates that are live."""
+        runtime = self._runtime
+        routes = {} if runtime is None else runtime.services.routes
+        return [actor.stream_id for actor in list(routes.values()) if not actor.life.over]
+
+    def aggregate_ref(
+        self, aggregate_type: str, aggregate_id: str
+    ) -> ActorRef[AggregateActor] | None:
+        """Return Pykka's reference to a live aggregate, or None."""
+        runtime = self._runtime
+        routes = {} if runtime is None else runtime.services.routes
+        actor = routes.get((aggregate_type, aggregate_id))
+        return None if actor is None or actor.life.over else actor.actor_ref
+
+    def tree(self, *, max_aggregates: int = 20) -> Node:
+        """Return the supervision tree; `print(kernel.tree())` draws it.
+
+        Args:
+            max_aggregates: aggregates shown one by one.
+        """
+        if self._runtime is None:
+            raise KernelStopped(_NEVER_STARTED)
+        return draw(self._runtime.root, self._runtime.services, max_aggregates)
+
+    def _read(
+        self, stream_id: StreamId, read: Any, command_id: str | None, timeout: float | None
+    ) -> Any:
+        services = self._services()
+        self._refuse_reentrance(services)
+        actor = services.routes.get(stream_id) or services.route(stream_id)
+        reply = WaitedReply()
+        request = ReadRequest(read, reply, command_id)
+        return self._wait(services, actor, request, reply, services.turns.mine, timeout)
+
+    # Refusing.
+
+    def _services(self) -> Services:
+        if self._runtime is None:
+            raise KernelStopped(_NEVER_STARTED)
+        services = self._runtime.services
+        if services.refusal is not None:
+            raise KernelStopped(services.refusal)
+        return services
+
+    def _refuse(self, services: Services, turn: Turn, command: Any) -> None:
+        self._services()
+        self._refuse_reentrance(services)
+        raise InvalidCommand(f"dispatch takes a Command, not {type(command).__name__}")
+
+    def _refuse_reentrance(self, services: Services) -> None:
+        if services.turns.mine.running:
+            raise ReentrantDispatch(
+                "a domain function called the kernel; domains are pure: return events instead, "
+                "and let the caller dispatch the next command"
+            )
+
+    def _actor(self, services: Services, command: Any) -> AggregateActor:
+        if not isinstance(command, Command):
+            raise InvalidCommand(f"submit takes a Command, not {type(command).__name__}")
+        try:
+            actor = services.routes.get(command[:2])
+        except TypeError:  # unhashable: not strings
+            actor = None
+        return actor or services.route(command[:2])
+
+
+def _copy_state(actor: AggregateActor, state: Any, sequence: int) -> Any:
+    domain = actor.domain
+    try:
+        return domain.unpack(domain.pack(state, "state")), sequence
+    except NotStorable as error:
+        return InvalidDomain(f"the state of {actor.stream_id} cannot be copied: {error}")
+
+

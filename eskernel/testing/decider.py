@@ -1,0 +1,267 @@
+"""Given, when, then: tests of a domain without a kernel, a store or a thread.
+
+    account = decider(bank_account)
+    rich = account.given({"type": "deposited", "amount": 100})
+    rich.when("withdraw", {"amount": 10}).then({"type": "withdrawn", "amount": 10})
+    rich.when("withdraw", {"amount": 101}).then_rejected("insufficient_funds")
+
+Each step also holds the domain to its contract: functions that change an argument, that answer
+the same question differently, or whose events or state cannot be stored exactly fail the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime, time
+from decimal import Decimal
+from typing import Any
+
+from eskernel.actors.aggregate.bound_domain import BoundDomain
+from eskernel.errors import NotStorable
+from eskernel.values import Command, Rejected
+
+
+class BrokenContract(AssertionError):
+    """The domain breaks a rule that every domain must keep, whatever the test expects."""
+
+
+def decider(domain: Any, aggregate_type: str = "aggregate", aggregate_id: str = "1") -> Decider:
+    """Return a test of `domain`, beginning with an aggregate without events.
+
+    Args:
+        domain: a module, or any object, with the functions of `eskernel.contracts.Domain`.
+        aggregate_type: what the commands made by `when` are addressed to.
+        aggregate_id: likewise.
+
+    Raises:
+        InvalidDomain: a function is missing or takes other arguments.
+        BrokenContract: `init` is not pure, or its state cannot be stored exactly.
+    """
+    bound = BoundDomain(aggregate_type, domain)
+    state = _call_twice("init", bound.init, dict)
+    _stored(bound, state, "state")
+    return Decider(bound, (aggregate_type, aggregate_id), state)
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """A domain and the state it is in; each step returns a new one.
+
+    Attributes:
+        domain: the domain under test.
+        stream_id: what commands are addressed to.
+        state: the events so far, folded.
+    """
+
+    domain: BoundDomain
+    stream_id: tuple[str, str]
+    state: Any
+
+    def given(self, *events: Any) -> Decider:
+        """Return the aggregate after these event payloads.
+
+        Raises:
+            BrokenContract: `apply_event` is not pure, or something cannot be stored exactly.
+        """
+        state = self.state
+        for event in events:
+            state = _evolve(self.domain, event, state)
+        return Decider(self.domain, self.stream_id, state)
+
+    def given_commands(self, *commands: Command | tuple[str, Any]) -> Decider:
+        """Return the aggregate after these commands, each a Command or `(type, payload)`.
+
+        Raises:
+            AssertionError: a command is not accepted.
+        BrokenContract: a function is not pure, or something cannot be stored exactly.
+        """
+        after = self
+        for command in commands:
+            outcome = after.when(command) if isinstance(command, Command) else after.when(*command)
+            after = outcome.then_accepted().after
+        return after
+
+    def when(self, command: str | Command, payload: Any = None) -> Outcome:
+        """Return what the domain makes of a command.
+
+        Args:
+            command: the command's type, or a whole Command.
+            payload: the command's payload, unless a whole Command is given.
+
+        Raises:
+            BrokenContract: a function is not pure, or something cannot be stored exactly.
+        """
+        if not isinstance(command, Command):
+            command = Command(*self.stream_id, command, payload)
+        try:
+            decision = _decide(self.domain, command, self.state)
+            events = () if isinstance(decision, Rejected) else decision
+            after = self.given(*events)
+        except BrokenContract:
+            raise
+        except Exception as error:  # noqa: BLE001 - shown by every then_… but then_raises
+            return Outcome(command, self, error, self)
+        return Outcome(command, self, decision, after)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the domain made of one command.
+
+    Every `then_…` returns the outcome itself, so that several can be chained, or raises
+    AssertionError telling what was expected and what came. Values are compared with `==`.
+
+    Attributes:
+        command: the command.
+        before: the aggregate it was decided on.
+        result: the event payloads, or `Rejected`, or the exception the domain raised.
+        after: the aggregate with these events applied; as before if there are none.
+    """
+
+    command: Command
+    before: Decider
+    result: tuple[Any, ...] | Rejected | Exception
+    after: Decider
+
+    def when(self, command: str | Command, payload: Any = None) -> Outcome:
+        """Return what the domain makes of one more command, after this one."""
+        return self.after.when(command, payload)
+
+    def then(self, *events: Any) -> Outcome:
+        """Expect exactly these event payloads, in order."""
+        return self._expect(self.result == events, f"events {list(events)!r}")
+
+    def then_accepted(self) -> Outcome:
+        """Expect any events, or none; neither a rejection nor an exception."""
+        return self._expect(isinstance(self.result, tuple), "to be accepted")
+
+    def then_nothing(self) -> Outcome:
+        """Expect the command to be accepted without an event."""
+        return self._expect(self.result == (), "nothing to do")
+
+    def then_rejected(self, reason: str, detail: Any = ...) -> Outcome:
+        """Expect a rejection.
+
+        Args:
+            reason: the domain's word for it.
+            detail: what the domain adds; anything will do if left out.
+        """
+        met = isinstance(self.result, Rejected) and self.result.reason == reason
+        if detail is ...:
+            return self._expect(met, f"to be rejected as {reason!r}")
+        met = met and self.result == Rejected(reason, detail)
+        return self._expect(met, f"to be rejected as {reason!r} with {detail!r}")
+
+    def then_raises(self, error: type[Exception]) -> Outcome:
+        """Expect one of the domain's functions to raise this exception, or a kind of it."""
+        return self._expect(isinstance(self.result, error), f"to raise {error.__name__}")
+
+    def then_state(self, state: Any) -> Outcome:
+        """Expect this state after the command, whether or not it was accepted."""
+        met = not isinstance(self.result, Exception) and self.after.state == state
+        return self._expect(met, f"state {state!r}", f"state {self.after.state!r}")
+
+    def _expect(self, met: bool, expected: str, actual: str = "") -> Outcome:
+        __tracebackhide__ = True
+        if met:
+            return self
+        result = self.result
+        cause = result if isinstance(result, Exception) else None
+        raise AssertionError(
+            f"{self.command.type} {self.command.payload!r} on state {self.before.state!r}\n"
+            f"  expected: {expected}\n"
+            f"  actual:   {(not cause and actual) or _shown(result)}"
+        ) from cause
+
+
+def _shown(result: tuple[Any, ...] | Rejected | Exception) -> str:
+    if isinstance(result, Exception):
+        return f"raised {result!r}"
+    if isinstance(result, Rejected):
+        return f"rejected as {result.reason!r} with {result.detail!r}"
+    return f"events {list(result)!r}" if result else "nothing to do"
+
+
+def _decide(domain: BoundDomain, command: Command, state: Any) -> tuple[Any, ...] | Rejected:
+    def arguments() -> Mapping[str, Any]:
+        metadata = dict(command.metadata)
+        return {"command payload": command.payload, "command metadata": metadata, "state": state}
+
+    decision = _call_twice(
+        "handle_command", lambda: domain.handle_command(command, state), arguments
+    )
+    if decision is None or isinstance(decision, Rejected):
+        return decision or ()
+    return tuple(decision) if type(decision) in (list, tuple) else (decision,)
+
+
+def _evolve(domain: BoundDomain, event: Any, state: Any) -> Any:
+    """Apply an event as it comes back from a store, like the kernel does."""
+    payload = _stored(domain, event, "event payload")
+    kind = _call_twice(
+        "event_type", lambda: domain.event_type(payload), lambda: {"payload": payload}
+    )
+    if not isinstance(kind, str):
+        raise BrokenContract(f"event_type returned {kind!r}, not a string, for {payload!r}")
+    new_state = _call_twice(
+        "apply_event",
+        lambda: domain.apply_event(payload, state),
+        lambda: {"event payload": payload, "state": state},
+    )
+    _stored(domain, new_state, "state")
+    return new_state
+
+
+def _call_twice(
+    name: str, call: Callable[[], Any], arguments: Callable[[], Mapping[str, Any]]
+) -> Any:
+    """Return what `call` returns, if it leaves its arguments alone and repeats itself."""
+    before = {key: (repr(value), _exactly(value)) for key, value in arguments().items()}
+    result = call()
+    for argument, value in arguments().items():
+        if before[argument][1] != _exactly(value):
+            raise BrokenContract(
+                f"{name} changed its {argument}; return a new value instead\n"
+                f"  before: {before[argument][0]}\n"
+                f"  after:  {value!r}"
+            )
+    again = call()
+    if _exactly(result) != _exactly(again):
+        raise BrokenContract(
+            f"{name} is not pure: called twice with the same arguments, it returned\n"
+            f"  first: {result!r}\n"
+            f"  then:  {again!r}"
+        )
+    return result
+
+
+def _stored(domain: BoundDomain, value: Any, name: str) -> Any:
+    """Return `value` as it comes back from a store, if that is the same."""
+    try:
+        back = domain.unpack(domain.pack(value, name))
+    except NotStorable as error:
+        raise BrokenContract(f"cannot be stored: {error}") from error
+    if _exactly(value) != _exactly(back):
+        raise BrokenContract(f"{name} is not stored exactly\n  given: {value!r}\n  back:  {back!r}")
+    return back
+
+
+def _exactly(value: Any) -> tuple[Any, ...]:
+    """Return a copy that equals only those of values alike to types, key order and digits."""
+    parts: Any
+    if isinstance(value, dict):
+        parts = tuple((_exactly(key), _exactly(item)) for key, item in value.items())
+    elif isinstance(value, list | tuple):
+        parts = tuple(map(_exactly, value))
+    elif isinstance(value, set | frozenset):
+        parts = frozenset(map(_exactly, value))
+    elif is_dataclass(value):
+        parts = tuple(_exactly(getattr(value, field.name)) for field in fields(value))
+    elif isinstance(value, float | Decimal | datetime | time):
+        parts = repr(value)  # tells 0.0 from -0.0, 1.5 from 1.50, and a moment in two time zones
+    else:
+        copy = deepcopy(value)
+        parts = copy if copy == value else value  # the latter where only identity is equality
+    return type(value), parts

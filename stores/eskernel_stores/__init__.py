@@ -1,0 +1,6 @@
+"""Event and snapshot stores for eskernel, one module per backend."""
+
+from eskernel_stores.memory import MemoryStore
+from eskernel_stores.opening import open_store
+
+__all__ = ["MemoryStore", "open_store"]
