@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from msgpack import Unpacker, unpackb
+from msgpack import StackError, Unpacker, unpackb
 
 from eskernel.codec.containers import (
     CONTAINER_DECODERS,
@@ -13,18 +13,13 @@ from eskernel.codec.containers import (
     container_encoders,
     new_packer,
 )
-from eskernel.codec.explain import FOREIGN, MAX_DEPTH, Explainer, holds_foreign
+from eskernel.codec.explain import MAX_DEPTH, Explainer
 from eskernel.codec.extensions import SCALAR_DECODERS, SCALAR_ENCODERS
+from eskernel.codec.foreign import OPENERS, holds_foreign, is_suspect
 from eskernel.codec.records import DeclaredTypes
 from eskernel.errors import CorruptStore, InvalidDomain, NotStorable
 
 _KEPT_BUFFER: Final = 1 << 20  # bytes; a packer's buffer never shrinks, so larger ones are let go
-
-# Bytes that begin a msgpack bin or ext become 0x80, all others 0: what a value without either is
-# packed to becomes ASCII, unless a number or a text happens to hold such a byte.
-_SUSPECT: Final = bytes(
-    0x80 if 0xC4 <= byte <= 0xC9 or 0xD4 <= byte <= 0xD8 else 0 for byte in range(256)
-)
 
 
 class Codec:
@@ -47,6 +42,7 @@ class Codec:
         decoders = {**SCALAR_DECODERS, **CONTAINER_DECODERS, **declared.decoders}
         self._encoders = encoders
         self._records = declared.records
+        self._openers = {**OPENERS, **{cls: known.values for cls, known in declared.records.items()}}
         self._idle: list[Callable[[Any], bytes]] = []
         self._extension = lambda code, data: decoders[code](data)
 
@@ -72,7 +68,7 @@ class Codec:
             raise
         except Exception as error:
             raise self._explain(value, name, error) from error
-        if len(data) > MAX_DEPTH or not data.translate(_SUSPECT).isascii():
+        if len(data) > MAX_DEPTH or is_suspect(data):
             self._check(value, name, data)
         if len(data) <= _KEPT_BUFFER:
             self._idle.append(pack)
@@ -99,8 +95,21 @@ class Codec:
 
     def _check(self, value: Any, name: str, data: bytes) -> None:
         """Refuse what msgpack packs but would not read, or not as it was."""
-        if not data.translate(_SUSPECT).isascii() and holds_foreign(value, self._records):
+        if is_suspect(data) and holds_foreign(value, self._openers):
             raise self._explain(value, name)
         if len(data) > MAX_DEPTH:
-            _check_depth
-"""
+            try:
+                _skip(data)
+            except StackError as error:
+                raise self._explain(value, name, error) from None
+
+    def _explain(self, value: Any, name: str, error: Exception | None = None) -> NotStorable:
+        scalars = new_packer(self._encoders).pack
+        return Explainer(self._encoders, self._records, scalars).explain(value, name, error)
+
+
+def _skip(data: bytes) -> None:
+    """Walk over packed bytes without building anything, which is cheaper than reading them."""
+    unpacker = Unpacker(max_buffer_size=len(data))
+    unpacker.feed(data)
+    unpacker.skip()

@@ -9,17 +9,13 @@ from itertools import chain
 from reprlib import repr as brief
 from typing import Any, Final
 
-from msgpack import ExtType, Timestamp
-
 from eskernel.codec.extensions import Encoder
+from eskernel.codec.foreign import FOREIGN
 from eskernel.codec.records import Record
 from eskernel.errors import NotStorable
 
 MAX_DEPTH: Final = 1024
 """Containers inside one another that msgpack reads; a dataclass counts as two."""
-
-FOREIGN: Final = frozenset({bytearray, memoryview, ExtType, Timestamp})
-"""What msgpack packs although it would not come back as it was."""
 
 _NATIVE: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})
 _BASES: Final = (bytes, dict, float, frozenset, int, list, set, str, tuple)
@@ -27,24 +23,8 @@ _ALLOWED: Final = (
     "allowed are None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset, datetime, "
     "date, time, timedelta, Decimal, UUID, and dataclasses and Enums the domain declares"
 )
+_UNSET: Final = object()
 _Children = Iterator[tuple[str, Any]]
-
-
-def holds_foreign(value: Any, records: dict[type, Record]) -> bool:
-    """Return whether a value that was packed holds something msgpack should have refused."""
-    todo = [value]
-    while todo:
-        kind = type(value := todo.pop())
-        if kind in FOREIGN:
-            return True
-        if kind is dict:
-            todo += value
-            todo += value.values()
-        elif kind in (list, tuple, set, frozenset):
-            todo += value
-        elif kind in records:
-            todo += [getattr(value, name) for name in records[kind].names]
-    return False
 
 
 class Explainer:
@@ -125,11 +105,14 @@ class Explainer:
         if kind in (set, frozenset):
             return ((f"{path} element {brief(item)}", item) for item in part)
         if kind in self._records:
-            return ((f"{path}.{name}", getattr(part, name)) for name in self._records[kind].names)
+            names = self._records[kind].names
+            return ((f"{path}.{name}", getattr(part, name, _UNSET)) for name in names)
         return None
 
 
 def _refusal(part: Any) -> str:
+    if part is _UNSET:
+        return "the field has no value"
     kind = type(part)
     shown = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
     if isinstance(part, Enum) or is_dataclass(kind):

@@ -59,7 +59,11 @@ class Record:
 
     def encode(self, record: Any) -> list[Any]:
         """Return the head and a map of the fields."""
-        return [self._head, {name: getattr(record, name) for name in self.names}]
+        return [self._head, dict(zip(self.names, self.values(record), strict=True))]
+
+    def values(self, record: Any) -> list[Any]:
+        """Return the values of the fields, in order."""
+        return [getattr(record, name) for name in self.names]
 
     def build(self, items: list[Any]) -> Any:
         """Return the dataclass instance that `encode` took apart.

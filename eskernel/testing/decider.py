@@ -263,5 +263,5 @@ def _exactly(value: Any) -> tuple[Any, ...]:
         parts = repr(value)  # tells 0.0 from -0.0, 1.5 from 1.50, and a moment in two time zones
     else:
         copy = deepcopy(value)
-        parts = copy if copy == value else value  # the latter where only identity is equality
+        parts = copy if copy == value else None  # None where only identity is equality
     return type(value), parts

@@ -64,7 +64,6 @@ class CallerRunActor(pykka.Actor):
     """
 
     __slots__ = (
-        "__weakref__",
         "_ref",
         "announced",
         "last_used",

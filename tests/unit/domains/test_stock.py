@@ -21,7 +21,9 @@ def test_what_is_free_is_reserved_at_once_as_two_events():
 
 
 def test_an_order_for_too_much_waits():
-    outcome = FIVE.when("reserve", {"order": "a", "quantity": 6}).then(Movement("requested", 6, "a"))
+    outcome = FIVE.when("reserve", {"order": "a", "quantity": 6}).then(
+        Movement("requested", 6, "a")
+    )
     outcome.then_state(Stock(5, {"a": 6}, {}))
 
 
@@ -129,5 +131,7 @@ def test_any_commands_agree_with_a_model_of_one_queue(steps):
         after = after.when(kind, {"order": order, "quantity": quantity}).after
         model.step(kind, order, quantity)
         assert after.state.free == model.free >= 0
-        assert list(after.state.waiting.items()) == [(o, q) for o, q, done in model.line if not done]
+        assert list(after.state.waiting.items()) == [
+            (o, q) for o, q, done in model.line if not done
+        ]
         assert after.state.reserved == {o: q for o, q, done in model.line if done}

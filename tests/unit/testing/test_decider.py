@@ -133,12 +133,16 @@ class TestExpectations:
 
 class TestSteps:
     def test_a_whole_command_can_be_given(self):
-        seen = lambda command, state: {"type": command.type, "tags": list(command.tags)}
+        def seen(command, state):
+            return {"type": command.type, "tags": list(command.tags)}
+
         command = Command("counter", "7", "add", tags=("x",))
         decider(domain(handle_command=seen)).when(command).then({"type": "add", "tags": ["x"]})
 
     def test_commands_are_addressed_as_told(self):
-        seen = lambda command, state: {"type": "seen", "by": list(command.stream_id)}
+        def seen(command, state):
+            return {"type": "seen", "by": list(command.stream_id)}
+
         tested = decider(domain(handle_command=seen), "counter", "7")
         tested.when("add").then({"type": "seen", "by": ["counter", "7"]})
 
