@@ -161,57 +161,17 @@ class Kernel:
             CommandRejected: the domain refused.
             EskernelError: anything else that eskernel names; see the README's failure table.
         """
-        if self._middleware:
-            return self._call(0, command, timeout)
-        return self._dispatch(command, timeout)
-
-    def submit(self, command: Command) -> Future[Accepted]:
-        """Have a command decided by the pool, and return at once.
-
-        Cancelling the future works until the command begins. Its callbacks run on a pool thread.
-
-        Raises:
-            Overloaded, InvalidCommand, UnknownAggregateType, KernelStopped, ReentrantDispatch: at
-                once; every other outcome is the future's.
-        """
-        services = self._services()
-        self._refuse_reentrance(services)
-        reply = FutureReply()
-        if self._runtime is not None and self._runtime.outer_jobs is not None:
-            self._runtime.outer_jobs.put(lambda: self._run_chain(command, reply))
-        else:
-            self._actor(services, command).post(CommandRequest(command, reply))
-        return reply.future
-
-    def _call(self, index: int, command: Command, timeout: float | None) -> Accepted:
-        """Call the middleware of this index, or at the end of the chain dispatch."""
-        if index == len(self._middleware):
-            return self._dispatch(command, timeout)
-        call_next: CallNext = lambda passed: self._call(index + 1, passed, timeout)  # noqa: E731
-        return self._middleware[index](command, call_next)
-
-    def _run_chain(self, command: Command, reply: FutureReply) -> None:
-        if not reply.claim():
-            return
-        try:
-            outcome: Any = self._call(0, command, None)
-        except Exception as error:  # noqa: BLE001 - the future's
-            outcome = error
-        reply.resolve(outcome)
-
-    def _dispatch(self, command: Command, timeout: float | None) -> Accepted:
-        """Run a free aggregate on this very thread, or wait for a busy one.
-
-        The hot path. Nothing may be called between a release and the look at the mailbox, and
-        whatever interrupts, `interrupted` repairs; see `turns`.
-        """
+        # The hot path: run a free aggregate on this very thread. Whatever interrupts it,
+        # `interrupted` repairs; see `turns`.
         runtime = self._runtime
         if runtime is None:
             raise KernelStopped(_NEVER_STARTED)
         services = runtime.services
         turn = services.turns.mine
-        if turn.running or services.refusal is not None or not isinstance(command, Command):
-            self._refuse(services, turn, command)
+        if turn.running or services.gate is not None or command.__class__ is not Command:
+            self._check(services, command)
+            if self._middleware:
+                return self._call(0, command, timeout)
         try:
             actor = services.routes.get(command[:2])
         except TypeError:
@@ -237,8 +197,55 @@ class Kernel:
                 if outcome.__class__ is Accepted:
                     return outcome  # type: ignore[return-value]
                 raise outcome  # type: ignore[misc]
+        return self._dispatch_queued(services, actor, command, timeout)
+
+    def _dispatch_queued(
+        self,
+        services: Services,
+        actor: AggregateActor,
+        command: Command,
+        timeout: float | None,
+    ) -> Accepted:
+        """Dispatch through the mailbox."""
         reply = WaitedReply()
-        return self._wait(services, actor, CommandRequest(command, reply), reply, turn, timeout)  # type: ignore[no-any-return]
+        request = CommandRequest(command, reply)
+        return self._wait(services, actor, request, reply, services.turns.mine, timeout)  # type: ignore[no-any-return]
+
+    def submit(self, command: Command) -> Future[Accepted]:
+        """Have a command decided by the pool, and return at once.
+
+        Cancelling the future works until the command begins. Its callbacks run on a pool thread.
+
+        Raises:
+            Overloaded, InvalidCommand, UnknownAggregateType, KernelStopped, ReentrantDispatch: at
+                once; every other outcome is the future's.
+        """
+        services = self._services()
+        self._refuse_reentrance(services)
+        reply = FutureReply()
+        if self._runtime is not None and self._runtime.outer_jobs is not None:
+            self._runtime.outer_jobs.put(lambda: self._run_chain(command, reply))
+        else:
+            self._actor(services, command).post(CommandRequest(command, reply))
+        return reply.future
+
+    def _call(self, index: int, command: Command, timeout: float | None) -> Accepted:
+        """Call the middleware of this index, or at the end of the chain dispatch."""
+        if index == len(self._middleware):
+            services = self._services()
+            actor = self._actor(services, command)
+            return self._dispatch_queued(services, actor, command, timeout)
+        call_next: CallNext = lambda passed: self._call(index + 1, passed, timeout)  # noqa: E731
+        return self._middleware[index](command, call_next)
+
+    def _run_chain(self, command: Command, reply: FutureReply) -> None:
+        if not reply.claim():
+            return
+        try:
+            outcome: Any = self._call(0, command, None)
+        except BaseException as error:  # noqa: BLE001 - the future's, whatever it is
+            outcome = error
+        reply.resolve(outcome)
 
     def _wait(
         self,
@@ -342,10 +349,12 @@ class Kernel:
             raise KernelStopped(services.refusal)
         return services
 
-    def _refuse(self, services: Services, turn: Turn, command: Any) -> None:
+    def _check(self, services: Services, command: Any) -> None:
+        """Raise whatever speaks against handling the command."""
         self._services()
         self._refuse_reentrance(services)
-        raise InvalidCommand(f"dispatch takes a Command, not {type(command).__name__}")
+        if not isinstance(command, Command):
+            raise InvalidCommand(f"dispatch takes a Command, not {type(command).__name__}")
 
     def _refuse_reentrance(self, services: Services) -> None:
         if services.turns.mine.running:

@@ -55,7 +55,16 @@ class Runtime:
     ) -> None:
         self.immediate = bool(getattr(store, "immediate", False))
         commits = None if self.immediate else CommitQueue()
-        self.services = Services(domains, store, snapshots, clock, limits, JobQueue(), commits)
+        self.services = Services(
+            domains,
+            store,
+            snapshots,
+            clock,
+            limits,
+            JobQueue(),
+            commits,
+            with_middleware=with_middleware,
+        )
         if limits.max_live_aggregates is not None:
             self.services.eviction = LeastRecentlyUsed(self.services, limits.max_live_aggregates)
         self.outer_jobs = JobQueue() if with_middleware else None
@@ -153,4 +162,4 @@ def _on_fork(services: Services) -> None:
 
 def _refuse_in_child() -> None:
     for services in list(_forkable):
-        services.refusal = FORKED
+        services.refusal = services.gate = FORKED

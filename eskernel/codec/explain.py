@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
 from enum import Enum
 from itertools import chain
-from reprlib import repr as brief
+from reprlib import repr as short_repr
 from typing import Any, Final
 
 from eskernel.codec.extensions import Encoder
@@ -89,7 +89,7 @@ class Explainer:
             self._pack(part)
         except UnicodeEncodeError as error:
             return f"the {kind.__name__} has a lone surrogate at {error.start}, which UTF-8 lacks"
-        except Exception as error:
+        except (LookupError, OSError, ValueError) as error:  # a tzinfo, or 4 GiB of text
             return str(error)
         return None
 
@@ -99,15 +99,22 @@ class Explainer:
             return ((f"{path}[{index}]", item) for index, item in enumerate(part))
         if kind is dict:
             return chain.from_iterable(
-                ((f"{path} key {brief(key)}", key), (f"{path}[{brief(key)}]", item))
-                for key, item in part.items()
+                ((f"{path} key {_brief(key)}", key), (f"{path}[{_brief(key)}]", item))
+                for key, item in list(part.items())  # it may change under us
             )
         if kind in (set, frozenset):
-            return ((f"{path} element {brief(item)}", item) for item in part)
+            return ((f"{path} element {_brief(item)}", item) for item in part)
         if kind in self._records:
             names = self._records[kind].names
             return ((f"{path}.{name}", getattr(part, name, _UNSET)) for name in names)
         return None
+
+
+def _brief(part: Any) -> str:
+    try:
+        return short_repr(part)
+    except ValueError:  # an int of more digits than Python prints
+        return f"<{type(part).__name__}>"
 
 
 def _refusal(part: Any) -> str:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -45,6 +45,11 @@ _TIMEDELTA = struct.Struct(">iII")
 _MICROSECOND = timedelta(microseconds=1)
 
 
+def extension(code: int, data: bytes) -> ExtType:
+    """Return `ExtType(code, data)` without its checks, which cost more than packing it."""
+    return tuple.__new__(ExtType, (code, data))
+
+
 def int_to_bytes(value: int) -> bytes:
     """Return the shortest two's complement of any int."""
     return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
@@ -58,16 +63,16 @@ def bytes_to_int(data: bytes) -> int:
 def _write_zone(zone: tzinfo | None) -> str:
     if zone is None:
         return ""
-    if zone is timezone.utc:
+    if zone is UTC:
         return "Z"
     if type(zone) is timezone:
         # The only place that tells a given name from the one every timezone has.
         offset, *name = zone.__getinitargs__()  # type: ignore[attr-defined]
         return "\0".join([f"+{offset // _MICROSECOND}", *name])
-    if type(zone) is ZoneInfo:
+    if type(zone) is ZoneInfo and zone.key:
         ZoneInfo(zone.key)  # refuses a zone read from a file, which nobody could find again
         return f"@{zone.key}"
-    raise ValueError(f"tzinfo {zone!r} is neither a datetime.timezone nor a zoneinfo.ZoneInfo")
+    raise ValueError(f"tzinfo {zone!r} is neither a datetime.timezone nor a ZoneInfo with a key")
 
 
 def _read_zone(text: str) -> tzinfo | None:
@@ -79,7 +84,7 @@ def _read_zone(text: str) -> tzinfo | None:
         return timezone(int(offset) * _MICROSECOND, *name)
     if text not in ("", "Z"):
         raise ValueError(f"unknown time zone {text!r}")
-    return timezone.utc if text else None
+    return UTC if text else None
 
 
 def _write_clock(value: datetime | time) -> bytes:
@@ -117,7 +122,7 @@ _SCALARS: Final[tuple[tuple[type, int, Callable[[Any], bytes], Decoder], ...]] =
 
 
 def _encoder(code: int, write: Callable[[Any], bytes]) -> Encoder:
-    return lambda value: ExtType(code, write(value))
+    return lambda value: extension(code, write(value))
 
 
 SCALAR_ENCODERS: Final[dict[type, Encoder]] = {

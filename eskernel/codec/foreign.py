@@ -10,13 +10,28 @@ from msgpack import ExtType, Timestamp
 FOREIGN: Final = frozenset({bytearray, memoryview, ExtType, Timestamp})
 """Types that strict msgpack takes for bytes, or writes as they are."""
 
-# Bytes that begin a msgpack bin or ext become 0x80, all others 0.
-_MARKERS: Final = bytes(
+MARKERS: Final = bytes(
     0x80 if 0xC4 <= byte <= 0xC9 or 0xD4 <= byte <= 0xD8 else 0 for byte in range(256)
 )
+"""Table for `bytes.translate`: bytes that begin a msgpack bin or ext to 0x80, all others to 0.
+
+If the result is ASCII, no foreign type was packed. If not, there may be one, or plain bytes, or a
+number or a text that has such a byte in it.
+"""
+
+NESTING: Final = bytes(
+    0x80 if mark or 0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF else 0
+    for byte, mark in enumerate(MARKERS)
+)
+"""As `MARKERS`, for bytes that begin any container, bin or ext."""
 
 Opener = Callable[[Any], Iterable[Any]]
 """From a container to the values in it."""
+
+
+def _found(_: Any) -> Iterable[Any]:
+    raise NotImplementedError  # pragma: no cover
+
 
 OPENERS: Final[dict[type, Opener]] = {
     list: iter,
@@ -24,16 +39,9 @@ OPENERS: Final[dict[type, Opener]] = {
     set: iter,
     frozenset: iter,
     dict: lambda items: (*items, *items.values()),
+    **dict.fromkeys(FOREIGN, _found),
 }
-"""By exact type."""
-
-
-def is_suspect(data: bytes) -> bool:
-    """Return whether packed bytes may hold a bin or an ext, which alone can be foreign.
-
-    Numbers and texts may hold such a byte by chance; a False is certain.
-    """
-    return not data.translate(_MARKERS).isascii()
+"""By exact type; foreign types have one that is never called."""
 
 
 def holds_foreign(value: Any, openers: dict[type, Opener]) -> bool:
@@ -41,12 +49,14 @@ def holds_foreign(value: Any, openers: dict[type, Opener]) -> bool:
 
     Args:
         value: a tree; packing has shown that it is one.
-        openers: of every container in it.
+        openers: of every container in it, and `OPENERS`.
     """
     parts = [value]
     opener_of = openers.get
     for part in parts:  # grows on the way
         opener = opener_of(type(part))
         if opener is not None:
+            if opener is _found:
+                return True
             parts += opener(part)
     return False

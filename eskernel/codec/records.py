@@ -18,6 +18,7 @@ from eskernel.codec.extensions import (
     Decoder,
     Encoder,
     bytes_to_int,
+    extension,
     int_to_bytes,
 )
 from eskernel.errors import InvalidDomain
@@ -50,7 +51,7 @@ class Record:
                 f"dataclass {cls.__qualname__} cannot be stored: it must not inherit from a "
                 "built-in type, whose content is not in its fields"
             )
-        self._head = ExtType(RECORD, _name_bytes(cls))
+        self._head = ExtType(RECORD, cls.__name__.encode())
         self._known = frozenset(self.names)
         self._given = given
         # A __post_init__ must not change what was stored, so its effects are overwritten.
@@ -129,7 +130,7 @@ class DeclaredTypes:
     def _declare(self, cls: Any) -> None:
         if not is_storable_class(cls):
             raise InvalidDomain(f"declared type {cls!r} is neither a dataclass nor an Enum class")
-        name = _name_bytes(cls)
+        name = cls.__name__.encode()
         if (other := self._classes.setdefault(name, cls)) is not cls:
             raise InvalidDomain(
                 f"two declared types are named {cls.__name__}: {other!r} and {cls!r}; "
@@ -172,15 +173,8 @@ def is_storable_class(cls: Any) -> bool:
 
 def _member_encoder(cls: type[Enum], name: bytes) -> Encoder:
     if issubclass(cls, Flag):
-        return lambda member: ExtType(FLAG, b"%b\0%b" % (name, int_to_bytes(member._value_)))
-    return lambda member: ExtType(ENUM, b"%b\0%b" % (name, member._name_.encode()))
-
-
-def _name_bytes(cls: type) -> bytes:
-    try:
-        return cls.__name__.encode()
-    except UnicodeEncodeError:
-        raise InvalidDomain(f"type name {cls.__name__!r} has lone surrogates") from None
+        return lambda member: extension(FLAG, b"%b\0%b" % (name, int_to_bytes(member._value_)))
+    return lambda member: extension(ENUM, b"%b\0%b" % (name, member._name_.encode()))
 
 
 def _undeclared(kind: str, name: bytes) -> InvalidDomain:

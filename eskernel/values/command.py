@@ -81,4 +81,5 @@ class Command(_Fields):
         return self[:2]
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return self[:4], dict(zip(self._fields[4:], self[4:], strict=True))
+        named = dict(zip(self._fields[4:], self[4:], strict=True))
+        return self[:4], {**named, "metadata": dict(self.metadata)}

@@ -105,9 +105,7 @@ class Event(_Fields):
         if self.unpack is not None:
             return self
         header = pack(dict(self.header), "metadata") if self.header else b""
-        return _new(
-            Event, (*self[:3], pack(self.body, "payload"), header, *self[5:9], unpack)
-        )
+        return _new(Event, (*self[:3], pack(self.body, "payload"), header, *self[5:9], unpack))
 
     def read_with(self, unpack: Unpack) -> Event:
         """Return this event decoding by `unpack`, for example one that knows a domain's types."""
@@ -128,6 +126,9 @@ class Event(_Fields):
 
     def __hash__(self) -> int:
         return hash((*self[:3], *self[5:9]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Event, self._public()  # copies and pickles are open: they need no codec
 
     def __repr__(self) -> str:
         names = ("stream_id", "sequence", "type", "payload", "metadata", "tags", "timestamp")

@@ -33,7 +33,9 @@ class Range(NamedTuple):
             if bound is None and name == "stop":
                 continue
             if not isinstance(bound, int) or isinstance(bound, bool) or bound < 0:
-                raise ValueError(f"Range {name} must be a whole number of at least 0, not {bound!r}")
+                raise ValueError(
+                    f"Range {name} must be a whole number of at least 0, not {bound!r}"
+                )
         return cls(start, stop)
 
     def is_empty(self) -> bool:

@@ -94,6 +94,9 @@ class Snapshot(_Fields):
     def __hash__(self) -> int:
         return hash((*self[:2], *self[3:6]))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Snapshot, self._public()  # copies and pickles are open: they need no codec
+
     def __repr__(self) -> str:
         names = ("stream_id", "sequence", "state", "version", "receipts", "timestamp")
         fields = zip(names, self._public(), strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -27,7 +27,6 @@ from eskernel.errors import (
     StoreUnavailable,
 )
 from eskernel.values import Accepted, Command, Event, Range
-from eskernel.values.command import NO_METADATA
 
 if TYPE_CHECKING:
     from eskernel.actors.aggregate.bound_domain import BoundDomain
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("eskernel")
 
-PLAIN: Final = (None, None, NO_METADATA, ())
-"""The optional parts of a command that uses none of them."""
 MAX_CONFLICTS = 10
 """How often a command is decided again because somebody else had written first."""
 MAX_INTERRUPTIONS = 1
@@ -79,29 +76,35 @@ class AggregateActor(CallerRunActor):
     def execute(self, command: Command) -> Accepted | EskernelError:
         """Decide, evolve, append, swap; owner only. Return the outcome, never raise it."""
         services = self.services
-        self.last_used = services.monotonic()
+        monotonic = services.monotonic
+        self.last_used = monotonic()
         if self.sequence < 0 or self.stale:
             problem = self.refresh()
             if problem is not None:
                 return problem
-        if command[4:] != PLAIN or command.type.__class__ is not str:
+        if (
+            command.command_id is not None
+            or command.expected_sequence is not None
+            or command.tags
+            or command.metadata
+            or command.type.__class__ is not str
+        ):
             early = self.decided_before(command, self.sequence)
             if early is not None:
                 return early
+        append = services.append
         stream_id = self.stream_id
         conflicts = 0
         while True:
             sequence = self.sequence
-            decision = decide(
-                self.domain, command, stream_id, sequence, self.state, services.clock
-            )
+            decision = decide(self.domain, command, stream_id, sequence, self.state, services.now)
             if decision.__class__ is not tuple:
                 return self.conclude(decision)  # type: ignore[arg-type]
             events, state = decision  # type: ignore[misc]
             last = sequence + len(events)
             self.tried += 1
             try:
-                position = services.append(stream_id, events, expected_sequence=sequence)
+                position = append(stream_id, events, expected_sequence=sequence)
             except ConcurrencyConflict as conflict:
                 conflicts += 1
                 outcome = self._after_conflict(command, conflict, conflicts)
@@ -114,7 +117,7 @@ class AggregateActor(CallerRunActor):
             self.sequence = last
             if command.command_id is not None or services.snapshot_interval:
                 self.after_append(command, sequence)
-            return _new(Accepted, (stream_id, last, position, tuple(events)))
+            return _new(Accepted, (stream_id, last, position, events))
 
     def decided_before(self, command: Command, sequence: int) -> Accepted | EskernelError | None:
         """Return the outcome of a command that needs no decision at this sequence, or None."""

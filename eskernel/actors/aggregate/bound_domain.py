@@ -30,6 +30,7 @@ class BoundDomain:
     __slots__ = (
         "apply_event",
         "event_type",
+        "freeze",
         "handle_command",
         "init",
         "name",
@@ -48,30 +49,35 @@ class BoundDomain:
         self.init: Callable[[], Any] = module.init
         self.handle_command: Callable[[Any, Any], Any] = module.handle_command
         self.apply_event: Callable[[Any, Any], Any] = module.apply_event
-        if getattr(module, "event_type", None) is not None:
+        self.event_type: Callable[[Any], str] | None = getattr(module, "event_type", None)
+        if self.event_type is not None:
             _check_function(name, module, "event_type", 1)
-            self.event_type: Callable[[Any], str] = module.event_type
-        else:
-            self.event_type = default_event_type
         codec = Codec(declared_types(module))
         self.pack = codec.pack
+        self.freeze = codec.freeze
         self.unpack = codec.unpack
         self.version = _version(module)
 
+    def name_event(self, payload: Any) -> str:
+        """Return an event's type: what the domain's `event_type` says.
 
-def default_event_type(payload: Any) -> str:
-    """Return a dict payload's `"type"`, or the name of a dataclass payload's class.
+        Without one, a dict payload's `"type"` or the name of a dataclass payload's class.
 
-    Raises:
-        InvalidDomain: it is neither; the domain needs an `event_type(payload)`.
-    """
-    kind = payload.get("type") if isinstance(payload, dict) else type(payload).__name__
-    if isinstance(kind, str) and (isinstance(payload, dict) or is_dataclass(payload)):
-        return kind
-    raise InvalidDomain(
-        f"cannot tell the type of event {payload!r}: return dicts with a 'type' or dataclasses, "
-        "or give the domain an event_type(payload) function"
-    )
+        Raises:
+            InvalidDomain: none of these is a string.
+        """
+        if self.event_type is not None:
+            found = self.event_type(payload)
+        elif isinstance(payload, dict):
+            found = payload.get("type")
+        else:
+            found = type(payload).__name__ if is_dataclass(payload) else None
+        if isinstance(found, str):
+            return found
+        raise InvalidDomain(
+            f"cannot tell the type of event {payload!r}: return dicts with a 'type' or "
+            "dataclasses, or give the domain an event_type(payload) that returns a string"
+        )
 
 
 def _check_function(name: str, module: Any, function: str, arity: int) -> None:

@@ -89,9 +89,9 @@ class Pipeline:
         elif early is not None:
             self._reply(request, early, turn)
         else:
-            clock = actor.services.clock
+            now = actor.services.now
             decision = decide(
-                actor.domain, command, actor.stream_id, self.sequence, self.state, clock
+                actor.domain, command, actor.stream_id, self.sequence, self.state, now
             )
             if isinstance(decision, tuple):
                 self._append(request, *decision)
@@ -127,11 +127,11 @@ class Pipeline:
                 return entry
         return None
 
-    def _append(self, request: CommandRequest, events: list[Event], state: Any) -> None:
+    def _append(self, request: CommandRequest, events: tuple[Event, ...], state: Any) -> None:
         actor = self.actor
         entry = Entry(actor, request)
         append_id = actor.services.next_append_id()
-        entry.commit = Commit(actor.stream_id, tuple(events), self.sequence, append_id)
+        entry.commit = Commit(actor.stream_id, events, self.sequence, append_id)
         entry.chain = self.chain
         entry.state = state
         actor.tried += 1

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _START_PATIENCE = 5.0
 _STRIPES = 64
+MIDDLEWARE = "middleware"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Services:
         routes: the routing table, read without a lock; changed only under the stripe lock of the
             stream. The AggregateManager owns it; it is kept here to survive a manager's restart.
         refusal: why the kernel takes no commands; None while it does.
+        gate: None while dispatch may take its shortest way; the refusal, or `MIDDLEWARE`.
         supervisor: the running AggregateSupervisor, None while there is none.
         manager: reference to the last AggregateManager started.
         eviction: makes room for new aggregates; None when they are not limited.
@@ -83,12 +85,15 @@ class Services:
         limits: Limits,
         jobs: JobQueue,
         commits: CommitQueue | None,
+        *,
+        with_middleware: bool = False,
     ) -> None:
         self.domains = domains
         self.store = store
         self.append = store.append
         self.snapshots = snapshots
         self.clock = clock
+        self.now = clock.time
         self.monotonic = clock.monotonic
         self.limits = limits
         self.snapshot_interval = limits.snapshot_interval if snapshots is not None else 0
@@ -99,6 +104,7 @@ class Services:
         self.turns = Turns()
         self.routes: dict[StreamId, AggregateActor] = {}
         self.refusal: str | None = None
+        self.gate: str | None = MIDDLEWARE if with_middleware else None
         self.manager: ActorRef[Any] | None = None
         self.next_append_id = itertools.count(secrets.randbits(96) << 32).__next__
         self._stripes = [threading.Lock() for _ in range(_STRIPES)]
@@ -194,7 +200,7 @@ class Services:
     def refuse(self, reason: str) -> None:
         """Take no more commands; those who wait for a supervisor get KernelStopped."""
         with self._supervision:
-            self.refusal = reason
+            self.refusal = self.gate = reason
             self._supervision.notify_all()
 
     def _present_supervisor(self) -> AggregateSupervisor:

@@ -26,7 +26,7 @@ def take_snapshot(actor: AggregateActor) -> None:
         actor.state,
         domain.version,
         tuple(Receipt(command_id, first, last) for command_id, (first, last) in receipts),
-        int(services.clock.time() * 1000),
+        int(services.now() * 1000),
     )
     try:
         sealed = snapshot.sealed(domain.pack, domain.unpack)
