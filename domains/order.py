@@ -1,5 +1,4 @@
 """An order's life cycle: place, add_line, pay, ship, cancel."""
-# ruff: noqa: D101 - the names say it all
 
 from __future__ import annotations
 
@@ -69,7 +68,7 @@ def init() -> Order:
     return Order()
 
 
-def handle_command(command: Command, state: Order) -> Event | Rejected:  # noqa: PLR0911
+def handle_command(command: Command, state: Order) -> Event | Rejected:
     refused = _REFUSED[state.status].get(command.type)
     if refused:
         return Rejected(refused)

@@ -62,7 +62,10 @@ class AggregateCrashed(EskernelError):
     """
 
     def __init__(
-        self, message: str, stream_id: tuple[str, str] | None = None, retry_after: float | None = None
+        self,
+        message: str,
+        stream_id: tuple[str, str] | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.stream_id = stream_id

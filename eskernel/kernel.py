@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,19 +15,21 @@ from pykka import ActorRef
 from eskernel.actors.aggregate.actor import AggregateActor
 from eskernel.actors.aggregate.bound_domain import BoundDomain
 from eskernel.actors.aggregate.caller_run import CALLER_BATCH
-from eskernel.actors.aggregate.replies import FutureReply, WaitedReply
-from eskernel.actors.aggregate.requests import CommandRequest, ReadRequest, Request
+from eskernel.actors.aggregate.calling import (
+    ask_queued,
+    copy_state,
+    dispatch_queued,
+    recall_outcome,
+)
+from eskernel.actors.aggregate.replies import FutureReply
+from eskernel.actors.aggregate.requests import CommandRequest
 from eskernel.actors.aggregate.services import Limits, Services
-from eskernel.actors.aggregate.turns import Turn
 from eskernel.actors.runtime import FORKED, Runtime
 from eskernel.actors.tree import Node, draw
 from eskernel.contracts import CallNext, Clock, EventStore, Middleware, SnapshotStore
 from eskernel.errors import (
-    DispatchTimeout,
     InvalidCommand,
-    InvalidDomain,
     KernelStopped,
-    NotStorable,
     ReentrantDispatch,
 )
 from eskernel.values import Accepted, Command, StreamId
@@ -150,7 +153,9 @@ class Kernel:
 
     # Commands.
 
-    def dispatch(self, command: Command, *, timeout: float | None = None) -> Accepted:
+    def dispatch(  # noqa: C901 - the hot path
+        self, command: Command, *, timeout: float | None = None
+    ) -> Accepted:
         """Have a command decided and its events stored, and return the outcome.
 
         Args:
@@ -195,21 +200,9 @@ class Kernel:
                 raise
             if outcome is not None:
                 if outcome.__class__ is Accepted:
-                    return outcome  # type: ignore[return-value]
+                    return outcome
                 raise outcome  # type: ignore[misc]
-        return self._dispatch_queued(services, actor, command, timeout)
-
-    def _dispatch_queued(
-        self,
-        services: Services,
-        actor: AggregateActor,
-        command: Command,
-        timeout: float | None,
-    ) -> Accepted:
-        """Dispatch through the mailbox."""
-        reply = WaitedReply()
-        request = CommandRequest(command, reply)
-        return self._wait(services, actor, request, reply, services.turns.mine, timeout)  # type: ignore[no-any-return]
+        return dispatch_queued(services, actor, command, timeout)
 
     def submit(self, command: Command) -> Future[Accepted]:
         """Have a command decided by the pool, and return at once.
@@ -234,7 +227,7 @@ class Kernel:
         if index == len(self._middleware):
             services = self._services()
             actor = self._actor(services, command)
-            return self._dispatch_queued(services, actor, command, timeout)
+            return dispatch_queued(services, actor, command, timeout)
         call_next: CallNext = lambda passed: self._call(index + 1, passed, timeout)  # noqa: E731
         return self._middleware[index](command, call_next)
 
@@ -247,34 +240,6 @@ class Kernel:
             outcome = error
         reply.resolve(outcome)
 
-    def _wait(
-        self,
-        services: Services,
-        actor: AggregateActor,
-        request: Request,
-        reply: WaitedReply,
-        turn: Turn,
-        timeout: float | None,
-    ) -> Any:
-        """Queue a request, help to run the actor, and wait for the outcome."""
-        seconds = services.limits.dispatch_timeout if timeout is None else timeout
-        deadline = time.monotonic() + seconds
-        try:
-            actor.post(request, turn)
-            in_time = reply.wait(deadline - time.monotonic())
-        except BaseException:
-            reply.claim()  # if it has not begun, it never will
-            raise
-        if not in_time:
-            started = not reply.claim()
-            advice = "it may still finish" if started else "it never began and never will"
-            raise DispatchTimeout(
-                f"no answer from {actor.stream_id} within {seconds} s; {advice}", started=started
-            )
-        if isinstance(reply.outcome, BaseException):
-            raise reply.outcome
-        return reply.outcome
-
     # Reading.
 
     def state_of(
@@ -286,7 +251,7 @@ class Kernel:
             InvalidDomain: the state holds something that cannot be stored, and so not be copied.
             EskernelError: as `dispatch`.
         """
-        return self._read((aggregate_type, aggregate_id), _copy_state, None, timeout)  # type: ignore[no-any-return]
+        return self._read((aggregate_type, aggregate_id), copy_state, None, timeout)  # type: ignore[no-any-return]
 
     def outcome_of(
         self,
@@ -296,12 +261,12 @@ class Kernel:
         *,
         timeout: float | None = None,
     ) -> Accepted | None:
-        """Return what a command stored, if it is among the newest `receipts_kept`, else None."""
+        """Return what a command stored, if it is among the newest `receipts_kept`, else None.
 
-        def recall(actor: AggregateActor, _state: Any, _sequence: int) -> Any:
-            receipt = (actor.receipts or {}).get(command_id)
-            return None if receipt is None else actor.recall(*receipt)
-
+        Raises:
+            EskernelError: as `dispatch`.
+        """
+        recall = partial(recall_outcome, command_id)
         return self._read((aggregate_type, aggregate_id), recall, command_id, timeout)  # type: ignore[no-any-return]
 
     def live_aggregates(self) -> list[StreamId]:
@@ -334,10 +299,7 @@ class Kernel:
     ) -> Any:
         services = self._services()
         self._refuse_reentrance(services)
-        actor = services.routes.get(stream_id) or services.route(stream_id)
-        reply = WaitedReply()
-        request = ReadRequest(read, reply, command_id)
-        return self._wait(services, actor, request, reply, services.turns.mine, timeout)
+        return ask_queued(services, self._actor_of(services, stream_id), read, command_id, timeout)
 
     # Refusing.
 
@@ -366,18 +328,11 @@ class Kernel:
     def _actor(self, services: Services, command: Any) -> AggregateActor:
         if not isinstance(command, Command):
             raise InvalidCommand(f"submit takes a Command, not {type(command).__name__}")
+        return self._actor_of(services, command[:2])
+
+    def _actor_of(self, services: Services, stream_id: StreamId) -> AggregateActor:
         try:
-            actor = services.routes.get(command[:2])
-        except TypeError:  # unhashable: not strings
+            actor = services.routes.get(stream_id)
+        except TypeError:  # unhashable, so not strings
             actor = None
-        return actor or services.route(command[:2])
-
-
-def _copy_state(actor: AggregateActor, state: Any, sequence: int) -> Any:
-    domain = actor.domain
-    try:
-        return domain.unpack(domain.pack(state, "state")), sequence
-    except NotStorable as error:
-        return InvalidDomain(f"the state of {actor.stream_id} cannot be copied: {error}")
-
-
+        return actor or services.route(stream_id)

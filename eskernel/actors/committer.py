@@ -16,7 +16,7 @@ from eskernel.contracts import BatchingEventStore, Commit, EventStore
 from eskernel.errors import EskernelError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.turns import Turns
+    pass
 
 log = structlog.get_logger("eskernel")
 

@@ -70,7 +70,7 @@ class ActorPool(SupervisedActor):
         while not ended:
             try:
                 ended = self._work_one()
-            except BaseException as error:  # noqa: BLE001 - even SystemExit ends no pool thread
+            except BaseException as error:
                 log.error("pool_job_failed", exc_info=error)
 
     def _work_one(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pykka
@@ -16,7 +17,7 @@ from eskernel.actors.aggregate.services import Services
 from eskernel.actors.aggregate.supervisor import AggregateSupervisor
 from eskernel.actors.committer import Committer
 from eskernel.actors.pool import ActorPool, JobQueue
-from eskernel.actors.supervision import Backoff, ChildSpec, Supervisor
+from eskernel.actors.supervision import Backoff, ChildSpec, Inbox, Supervisor
 from eskernel.values import Command
 
 POOL_SIZE = 8
@@ -42,7 +43,8 @@ class KernelSupervisor(Supervisor):
     ) -> None:
         specs = [ChildSpec("actor-pool", lambda: ActorPool.start(services.jobs, POOL_SIZE))]
         if outer_jobs is not None:
-            specs.append(ChildSpec("middleware-pool", lambda: ActorPool.start(outer_jobs, POOL_SIZE)))
+            start_pool = partial(ActorPool.start, outer_jobs, POOL_SIZE)
+            specs.append(ChildSpec("middleware-pool", start_pool))
         commits = services.commits
         if commits is not None:
             specs.append(ChildSpec("committer", lambda: Committer.start(commits, services.store)))
@@ -121,14 +123,17 @@ def draw(root: ActorRef[Any] | None, services: Services, limit: int) -> Node:
             info.ref.actor_class.__name__ if info.ref else "waits for its restart",
             info.ref,
             info.ref is not None and info.ref.is_alive(),
-            info.ref.actor_inbox.qsize() if info.ref else 0,  # type: ignore[attr-defined]
+            _queued(info.ref),
             info.restarts,
             _aggregates(services, limit) if info.name == "aggregate-supervisor" else (),
         )
         for info in _children(root)
     )
-    queued = root.actor_inbox.qsize()  # type: ignore[attr-defined]
-    return Node("kernel", root.actor_class.__name__, root, True, queued, 0, children)
+    return Node("kernel", root.actor_class.__name__, root, True, _queued(root), 0, children)
+
+
+def _queued(ref: ActorRef[Any] | None) -> int:
+    return ref.actor_inbox.qsize() if ref and isinstance(ref.actor_inbox, Inbox) else 0
 
 
 def _children(root: ActorRef[Any]) -> list[Any]:
@@ -142,12 +147,9 @@ def _children(root: ActorRef[Any]) -> list[Any]:
 def _aggregates(services: Services, limit: int) -> tuple[Node, ...]:
     live = [actor for actor in list(services.routes.values()) if not actor.life.over]
     nodes = [
-        Node(
-            "/".join(actor.stream_id), "AggregateActor", actor.actor_ref, True, actor.waiting()
-        )
+        Node("/".join(actor.stream_id), "AggregateActor", actor.actor_ref, True, actor.waiting())
         for actor in live[:limit]
     ]
     if len(live) > limit:
         nodes.append(Node(f"and {len(live) - limit} more", "AggregateActor", None, alive=True))
     return tuple(nodes)
-

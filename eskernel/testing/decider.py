@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import Any
 
 from eskernel.actors.aggregate.bound_domain import BoundDomain
-from eskernel.errors import NotStorable
+from eskernel.errors import InvalidDomain, NotStorable
 from eskernel.values import Command, Rejected
 
 
@@ -200,11 +200,10 @@ def _decide(domain: BoundDomain, command: Command, state: Any) -> tuple[Any, ...
 def _evolve(domain: BoundDomain, event: Any, state: Any) -> Any:
     """Apply an event as it comes back from a store, like the kernel does."""
     payload = _stored(domain, event, "event payload")
-    kind = _call_twice(
-        "event_type", lambda: domain.event_type(payload), lambda: {"payload": payload}
-    )
-    if not isinstance(kind, str):
-        raise BrokenContract(f"event_type returned {kind!r}, not a string, for {payload!r}")
+    try:
+        _call_twice("event_type", lambda: domain.name_event(payload), lambda: {"payload": payload})
+    except InvalidDomain as error:
+        raise BrokenContract(str(error)) from error
     new_state = _call_twice(
         "apply_event",
         lambda: domain.apply_event(payload, state),

@@ -49,7 +49,7 @@ class Command(_Fields):
 
     __slots__ = ()
 
-    def __new__(
+    def __new__(  # noqa: D102 - see the class
         cls,
         aggregate_type: str,
         aggregate_id: str,

@@ -52,7 +52,7 @@ class Event(_Fields):
 
     __slots__ = ()
 
-    def __new__(
+    def __new__(  # noqa: D102 - see the class
         cls,
         stream_id: StreamId,
         sequence: int,
@@ -90,7 +90,8 @@ class Event(_Fields):
         """What the command carried; a new copy at each access of a sealed event."""
         if self.unpack is None:
             return self.header  # type: ignore[no-any-return]
-        return self.unpack(self.header) if self.header else NO_METADATA  # type: ignore[no-any-return]
+        metadata: Mapping[str, Any] = self.unpack(self.header) if self.header else NO_METADATA
+        return metadata
 
     def sealed(self, pack: Callable[[Any, str], bytes], unpack: Unpack) -> Event:
         """Return this event holding bytes instead of objects.

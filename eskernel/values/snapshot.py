@@ -52,7 +52,7 @@ class Snapshot(_Fields):
 
     __slots__ = ()
 
-    def __new__(
+    def __new__(  # noqa: D102 - see the class
         cls,
         stream_id: StreamId,
         sequence: int,

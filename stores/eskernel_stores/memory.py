@@ -75,12 +75,11 @@ class MemoryStore:
                 sequence += 1
                 position += 1
                 # Unpacking and packing again is the fastest way to exchange two of ten fields.
-                of, number, name, body, header, tags, timestamp, _, command_id, _ = event
+                of, number, name, body, header, tags, time, _, by, _ = event
                 if number != sequence or of != stream_id:
                     raise ValueError(f"{event} is not event {sequence} of stream {stream_id}")
-                rows.append(
-                    (of, number, name, body, header, tags, timestamp, position, command_id, append_id)
-                )
+                row = (of, number, name, body, header, tags, time, position, by, append_id)
+                rows.append(row)
             if not rows:
                 raise ValueError("an append needs at least one event")
             if not stream:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from eskernel.actors.aggregate.caller_run import CallerRunActor, Life
+from eskernel.actors.aggregate.caller_run import CallerRunActor
 from eskernel.actors.aggregate.deciding import check_command, crashed, decide
 from eskernel.actors.aggregate.hydration import Folded, Receipts, catch_up, hydrate, note_receipt
+from eskernel.actors.aggregate.life import Life
 from eskernel.actors.aggregate.pipeline import Pipeline
 from eskernel.actors.aggregate.requests import (
     CommandRequest,
@@ -73,7 +74,7 @@ class AggregateActor(CallerRunActor):
 
     # Commands, when the store appends at once.
 
-    def execute(self, command: Command) -> Accepted | EskernelError:
+    def execute(self, command: Command) -> Accepted | EskernelError:  # noqa: C901 - the hot path
         """Decide, evolve, append, swap; owner only. Return the outcome, never raise it."""
         services = self.services
         monotonic = services.monotonic
@@ -100,7 +101,7 @@ class AggregateActor(CallerRunActor):
             decision = decide(self.domain, command, stream_id, sequence, self.state, services.now)
             if decision.__class__ is not tuple:
                 return self.conclude(decision)  # type: ignore[arg-type]
-            events, state = decision  # type: ignore[misc]
+            events, state = decision
             last = sequence + len(events)
             self.tried += 1
             try:
@@ -276,7 +277,7 @@ class AggregateActor(CallerRunActor):
     def _handle_message(self, request: MessageRequest, turn: Turn) -> None:
         try:
             self.answer(turn, request, self._handle_receive(request.message))
-        except Exception as error:  # noqa: BLE001 - as in Pykka, a failing tell ends the actor
+        except Exception as error:
             self.answer(turn, request, error)
             if request.told:
                 log.error("actor_failed", actor=str(self), exc_info=error)

@@ -66,6 +66,7 @@ class BoundDomain:
         Raises:
             InvalidDomain: none of these is a string.
         """
+        found: Any
         if self.event_type is not None:
             found = self.event_type(payload)
         elif isinstance(payload, dict):
@@ -74,9 +75,11 @@ class BoundDomain:
             found = type(payload).__name__ if is_dataclass(payload) else None
         if isinstance(found, str):
             return found
+        if self.event_type is not None:
+            raise InvalidDomain(f"event_type returned {found!r}, not a string, for {payload!r}")
         raise InvalidDomain(
             f"cannot tell the type of event {payload!r}: return dicts with a 'type' or "
-            "dataclasses, or give the domain an event_type(payload) that returns a string"
+            "dataclasses, or give the domain an event_type(payload) function"
         )
 
 

@@ -6,13 +6,11 @@ Ownership, mailbox, interruption and end; what the messages mean is a subclass's
 from __future__ import annotations
 
 import time
-import uuid
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-import pykka
-
-from eskernel.actors.aggregate.door import Door, StoppedFlag
+from eskernel.actors.aggregate.door import ThreadlessActor
+from eskernel.actors.aggregate.life import PASSIVATED, Life
 from eskernel.actors.aggregate.requests import Request, StopRequest, dead
 from eskernel.errors import KernelStopped, Overloaded, StoreUnavailable
 
@@ -27,32 +25,8 @@ CALLER_BATCH = 32
 """Messages a calling thread handles before it leaves the rest to the pool."""
 
 
-class Life:
-    """Whether an actor may still run; shared by all that die together.
-
-    An AggregateSupervisor gives all its children one, so that their number does not matter when it
-    dies.
-
-    Attributes:
-        over: whether it has ended.
-        reason: what killed it; None when it was asked to stop or passivated.
-    """
-
-    __slots__ = ("over", "reason")
-
-    def __init__(self, *, over: bool = False, reason: BaseException | None = None) -> None:
-        self.over = over
-        self.reason = reason
-
-
-PASSIVATED = Life(over=True)
-
-
-class CallerRunActor(pykka.Actor):
+class CallerRunActor(ThreadlessActor):
     """A genuine Pykka actor without a thread: whoever owns it runs it, see `turns`.
-
-    Pykka's reference is made when asked for, and the actor is not entered in Pykka's
-    ActorRegistry, which removes in O(n).
 
     Invariants, besides those of `turns`:
 
@@ -64,18 +38,16 @@ class CallerRunActor(pykka.Actor):
     """
 
     __slots__ = (
-        "_ref",
         "announced",
         "last_used",
         "life",
         "mailbox",
         "services",
-        "stream_id",
         "tried",
     )
 
     def __init__(self, stream_id: StreamId, services: Services, life: Life) -> None:
-        # Not Pykka's constructor: no thread, inbox, event or registry entry is wanted.
+        # Not Pykka's constructor: no inbox, event or reference is wanted before it is used.
         self.stream_id = stream_id
         self.services = services
         self.life = life
@@ -83,7 +55,7 @@ class CallerRunActor(pykka.Actor):
         self.last_used = services.monotonic()
         self.announced = False
         self.tried = 0
-        self._ref: pykka.ActorRef[Any] | None = None
+        self.known_ref = None
 
     def __str__(self) -> str:
         return f"{type(self).__name__} {self.stream_id}"
@@ -286,38 +258,3 @@ class CallerRunActor(pykka.Actor):
         if not self.announced:
             self.announced = True
             self.services.announce_end(self, self.life.reason)
-
-    # What Pykka's reference needs.
-
-    @property
-    def actor_ref(self) -> pykka.ActorRef[Any]:  # type: ignore[override]
-        """Pykka's reference to this actor."""
-        if self._ref is None:
-            self._ref = pykka.ActorRef(self)
-        return self._ref
-
-    @property
-    def actor_urn(self) -> str:  # type: ignore[override]
-        """A name for this very actor."""
-        return uuid.uuid5(uuid.NAMESPACE_OID, f"{id(self)} {self.stream_id}").urn
-
-    @property
-    def actor_inbox(self) -> Any:
-        """What Pykka's reference puts messages into."""
-        return Door(self)
-
-    @property
-    def actor_stopped(self) -> Any:
-        """What Pykka's reference asks whether the actor has ended."""
-        return StoppedFlag(self)
-
-    def _start_actor_loop(self) -> None:
-        raise NotImplementedError("it has no loop: an AggregateSupervisor starts aggregates")
-
-    @staticmethod
-    def _create_actor_inbox() -> Any:
-        raise NotImplementedError("it has no inbox: an AggregateSupervisor starts aggregates")
-
-    @staticmethod
-    def _create_future() -> pykka.ThreadingFuture[Any]:
-        return pykka.ThreadingFuture()

@@ -23,7 +23,7 @@ Decision: TypeAlias = tuple[tuple[Event, ...], Any] | EskernelError | None
 _new = tuple.__new__
 
 
-def decide(
+def decide(  # noqa: PLR0911 - one return per kind of answer
     domain: BoundDomain,
     command: Command,
     stream_id: StreamId,
@@ -113,7 +113,7 @@ def check_command(command: Command, domain: BoundDomain) -> InvalidCommand | Non
         if command.command_id is not None:
             check_identifier("command_id", command.command_id)
         if expected is not None and (type(expected) is not int or expected < 0):
-            return InvalidCommand(f"expected_sequence must be a number of at least 0, not {expected!r}")
+            return InvalidCommand(f"expected_sequence must be a number >= 0, not {expected!r}")
         if type(tags) is not tuple or not all(isinstance(tag, str) for tag in tags):
             return InvalidCommand(f"tags must be a tuple of strings, not {tags!r}")
         for tag in tags:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import uuid
+from typing import TYPE_CHECKING, Any, cast
 
+import pykka
 from pykka import ActorDeadError
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
@@ -20,6 +22,7 @@ from eskernel.values import Command
 
 if TYPE_CHECKING:
     from eskernel.actors.aggregate.caller_run import CallerRunActor
+    from eskernel.values import StreamId
 
 
 class Door:
@@ -29,7 +32,11 @@ class Door:
         self._actor = actor
 
     def put(
-        self, envelope: Envelope[Any], /, block: bool = True, timeout: float | None = None
+        self,
+        envelope: Envelope[Any],
+        /,
+        block: bool = True,  # noqa: ARG002 - Pykka's signature
+        timeout: float | None = None,  # noqa: ARG002
     ) -> None:
         """Queue a message; one to a dead actor is answered with ActorDeadError."""
         request = _as_request(envelope)
@@ -40,7 +47,11 @@ class Door:
                 raise
             request.reply.resolve(error)
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Envelope[Any]:
+    def get(
+        self,
+        block: bool = True,  # noqa: ARG002 - Pykka's signature
+        timeout: float | None = None,  # noqa: ARG002
+    ) -> Envelope[Any]:
         """Raise: only the actor's owner takes messages."""
         raise ActorDeadError("an aggregate actor has no thread that could take a message")
 
@@ -58,6 +69,51 @@ class StoppedFlag:
     def is_set(self) -> bool:
         """Return whether the actor has ended."""
         return self._actor.life.over
+
+
+class ThreadlessActor(pykka.Actor):
+    """What Pykka's ActorRef needs of an actor, made when asked for.
+
+    The actor is not entered in Pykka's ActorRegistry, which removes in O(n).
+    """
+
+    __slots__ = ("known_ref", "stream_id")
+
+    known_ref: pykka.ActorRef[Any] | None
+    stream_id: StreamId
+
+    @property
+    def actor_ref(self) -> pykka.ActorRef[Any]:
+        """Pykka's reference to this actor."""
+        if self.known_ref is None:
+            self.known_ref = pykka.ActorRef(self)
+        return self.known_ref
+
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]
+        """A name for this very actor."""
+        return uuid.uuid5(uuid.NAMESPACE_OID, f"{id(self)} {self.stream_id}").urn
+
+    @property
+    def actor_inbox(self) -> Any:  # type: ignore[override]
+        """What Pykka's reference puts messages into."""
+        return Door(cast("CallerRunActor", self))
+
+    @property
+    def actor_stopped(self) -> Any:  # type: ignore[override]
+        """What Pykka's reference asks whether the actor has ended."""
+        return StoppedFlag(cast("CallerRunActor", self))
+
+    def _start_actor_loop(self) -> None:
+        raise NotImplementedError("it has no loop: an AggregateSupervisor starts aggregates")
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        raise NotImplementedError("it has no inbox: an AggregateSupervisor starts aggregates")
+
+    @staticmethod
+    def _create_future() -> pykka.ThreadingFuture[Any]:
+        return pykka.ThreadingFuture()
 
 
 def _as_request(envelope: Envelope[Any]) -> Request:

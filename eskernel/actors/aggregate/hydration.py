@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import structlog
 
 from eskernel.errors import AggregateCrashed, CorruptStore, StoreUnavailable
-from eskernel.values import Event, Range, Receipt, Snapshot, StreamId
+from eskernel.values import Event, Range, Snapshot, StreamId
 
 if TYPE_CHECKING:
     from eskernel.actors.aggregate.bound_domain import BoundDomain
@@ -55,9 +55,7 @@ def hydrate(services: Services, domain: BoundDomain, stream_id: StreamId) -> Fol
     return catch_up(services, domain, stream_id, start)
 
 
-def catch_up(
-    services: Services, domain: BoundDomain, stream_id: StreamId, start: Folded
-) -> Folded:
+def catch_up(services: Services, domain: BoundDomain, stream_id: StreamId, start: Folded) -> Folded:
     """Return `start` with all later events folded in; raises as `hydrate`."""
     _, sequence, receipts = start
     apply_event, unpack, kept = domain.apply_event, domain.unpack, services.receipts_kept
@@ -114,7 +112,7 @@ def _fitting_snapshot(
         return None
     try:
         snapshot = services.snapshots.load_latest(stream_id)
-    except Exception as error:  # noqa: BLE001 - a snapshot is never the truth
+    except Exception as error:
         log.warning("snapshot_not_loaded", stream_id=stream_id, exc_info=error)
         return None
     if snapshot is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from eskernel.actors.aggregate.deciding import check_command, decide
+from eskernel.actors.aggregate.deciding import decide
 from eskernel.actors.aggregate.requests import CommandRequest, ReadRequest, Request
 from eskernel.actors.committer import Chain, ChainBroken, CommitQueue, Outcome
 from eskernel.contracts import Commit

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import pykka
 
-
 _NONE_YET = object()
 
 

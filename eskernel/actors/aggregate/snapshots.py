@@ -44,5 +44,5 @@ def _write(services: Services, snapshot: Snapshot) -> None:
             services.snapshots.store(snapshot)
         else:
             services.snapshots.store(snapshot, keep=kept)
-    except Exception as error:  # noqa: BLE001 - a snapshot is never worth a crash
+    except Exception as error:
         log.warning("snapshot_not_stored", stream_id=snapshot.stream_id, exc_info=error)

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from eskernel.actors.aggregate.actor import AggregateActor
-from eskernel.actors.aggregate.caller_run import CallerRunActor, Life
+from eskernel.actors.aggregate.caller_run import CallerRunActor
+from eskernel.actors.aggregate.life import Life
 from eskernel.actors.aggregate.services import AggregateEnded, Services
 from eskernel.actors.supervision import Supervisor
 

@@ -79,7 +79,7 @@ class SupervisedActor(pykka.ThreadingActor):
     def _end(self, reason: BaseException | None, stop_requests: list[Envelope[Any]]) -> None:
         try:
             self._run_last_hook(reason)
-        except BaseException as error:  # noqa: BLE001 - whatever the hook does, the end goes on
+        except BaseException as error:
             log.error("actor_hook_failed", actor=str(self), exc_info=error)
         pykka.ActorRegistry.unregister(self.actor_ref)
         self.actor_stopped.set()
@@ -88,7 +88,7 @@ class SupervisedActor(pykka.ThreadingActor):
         for watcher in watchers:
             try:
                 watcher(ended)
-            except Exception as error:  # noqa: BLE001 - one watcher must not silence the next
+            except Exception as error:
                 log.error("exit_watcher_failed", actor=str(self), exc_info=error)
         for envelope in stop_requests + waiting:
             if isinstance(envelope.message, _ActorStop) and envelope.reply_to is not None:

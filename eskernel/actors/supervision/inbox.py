@@ -32,7 +32,7 @@ Watcher = Callable[[Exit], None]
 
 
 class Inbox:
-    """A first-in first-out queue of envelopes, with an end, and the list of who wants to know it."""
+    """A queue of envelopes, first in, first out, and those who want to know when it ends."""
 
     def __init__(self) -> None:
         # Guards the three fields below: after `_exit` is set nothing enters `_waiting`, and each
@@ -43,7 +43,11 @@ class Inbox:
         self._exit: Exit | None = None
 
     def put(
-        self, envelope: Envelope[Any], /, block: bool = True, timeout: float | None = None
+        self,
+        envelope: Envelope[Any],
+        /,
+        block: bool = True,  # noqa: ARG002 - Pykka's signature; it never fills up
+        timeout: float | None = None,  # noqa: ARG002
     ) -> None:
         """Queue a message; answer it with `ActorDeadError` if the actor has ended."""
         with self._changed:

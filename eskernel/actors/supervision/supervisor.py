@@ -150,7 +150,7 @@ class Supervisor(SupervisedActor):
     def _start(self, child: _Child) -> None:
         try:
             ref = child.spec.start()
-        except Exception as error:  # noqa: BLE001 - counts as a child that failed at once
+        except Exception as error:
             log.error("child_failed_to_start", child=child.spec.name, exc_info=error)
             self._plan(child, error)
             return

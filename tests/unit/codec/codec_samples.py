@@ -17,7 +17,7 @@ from eskernel.codec import Codec
 class Color(enum.Enum):
     RED = "r"
     BLUE = "b"
-    AZURE = "b"
+    AZURE = "b"  # noqa: PIE796  an alias
 
 
 class Level(enum.IntEnum):

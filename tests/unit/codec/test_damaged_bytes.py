@@ -71,7 +71,7 @@ def test_forged_extensions_give_a_value_or_a_clear_error(forged):
         ExtType(19, b"22024-01-01T00:00:00\0"),
         ExtType(20, b"2024-13-01"),
         ExtType(22, b""),
-        {1: {(1,): 2}} and [[1], {"a": ExtType(99, b"")}],
+        [[1], {"a": ExtType(99, b"")}],
     ],
     ids=repr,
 )
@@ -101,9 +101,7 @@ def test_an_unknown_field_is_never_set():
         CODEC.unpack(msgpack.packb([ExtType(4, b"Point"), {"x": 1, "__class__": 2}]))
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\xc1", b"\x01\x02", b"\x91" * 2000, b"\xdd\xff\xff\xff\xff"]
-)
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x01\x02", b"\x91" * 2000, b"\xdd" * 5])
 def test_what_is_no_msgpack_is_corrupt(data):
     with pytest.raises(CorruptStore):
         CODEC.unpack(data)

@@ -40,7 +40,7 @@ def test_a_removed_field_is_named():
 
 def test_a_later_field_without_a_default_is_named():
     new = make_dataclass("Point", ["x", "y", "z"])
-    with pytest.raises(InvalidDomain, match="'z'.*give later fields a default"):
+    with pytest.raises(InvalidDomain, match=r"'z'.*give later fields a default"):
         Codec([new]).unpack(CODEC.pack(Point(1, 2)))
 
 

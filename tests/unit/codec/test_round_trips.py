@@ -11,6 +11,9 @@ from codec_samples import CODEC, Access, Bits, Color, Empty, Level, Line, Point,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eskernel.codec import Codec
+from eskernel.errors import NotStorable
+
 PARIS = ZoneInfo("Europe/Paris")
 
 
@@ -73,6 +76,36 @@ def test_a_timezone_keeps_its_given_name(name):
 def test_the_repeated_hour_keeps_its_fold(fold):
     moment = datetime(2024, 10, 27, 2, 30, tzinfo=PARIS, fold=fold)
     assert back(moment).utcoffset() == moment.utcoffset() == timedelta(hours=2 - fold)
+
+
+@given(values | st.dictionaries(st.text(), st.integers() | st.text() | st.binary() | values))
+@settings(deadline=None, max_examples=300)
+def test_freezing_gives_what_packing_and_unpacking_would(value):
+    CODEC.pack(1)  # leaves an idle packer
+    data, copy = CODEC.freeze(value)
+    assert data == CODEC.pack(value)
+    assert fingerprint(copy) == fingerprint(value)
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": 1}, {"a": [1]}, {"a": {1}}, {"a": {}}, {n: [] for n in range(20)}, [1]]
+)
+def test_what_is_frozen_shares_no_container_with_what_was_given(value):
+    CODEC.pack(1)
+    _, copy = CODEC.freeze(value)
+    assert copy == value
+    assert copy is not value
+    items = copy.items() if type(copy) is dict else ()
+    assert not any(item is value[key] for key, item in items if type(item) is not int)
+
+
+@pytest.mark.parametrize("bad", [bytearray(b"x"), memoryview(b"x"), object(), "\ud800"])
+def test_freezing_refuses_what_packing_refuses(bad):
+    codec = Codec()
+    for _ in range(3):
+        with pytest.raises(NotStorable, match="payload"):
+            codec.freeze({"k": bad})
+        assert codec.freeze({"k": 1}) == (codec.pack({"k": 1}), {"k": 1})
 
 
 def test_dict_order_is_kept():

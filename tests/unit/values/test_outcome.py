@@ -39,7 +39,7 @@ def test_an_outcome_cannot_be_changed(name):
 def test_outcomes_are_equal_when_their_events_are():
     placed = Accepted(STREAM, 6, 42, DONE.events)
     assert placed == DONE
-    assert not placed != DONE
+    assert (placed != DONE) is False
     assert hash(placed) == hash(DONE)
 
 
