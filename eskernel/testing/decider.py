@@ -203,6 +203,8 @@ def _evolve(domain: BoundDomain, event: Any, state: Any) -> Any:
     try:
         _call_twice("event_type", lambda: domain.name_event(payload), lambda: {"payload": payload})
     except InvalidDomain as error:
+        if domain.event_type is None:
+            raise
         raise BrokenContract(str(error)) from error
     new_state = _call_twice(
         "apply_event",
