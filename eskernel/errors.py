@@ -124,6 +124,15 @@ class StoreUnavailable(EskernelError):
         super().__init__(message)
         self.outcome_unknown = outcome_unknown
 
+    @classmethod
+    def because(cls, cause: Exception, *, outcome_unknown: bool) -> StoreUnavailable:
+        """Return the error for an exception a store should not have raised."""
+        error = cls(
+            f"the store failed: {type(cause).__name__}: {cause}", outcome_unknown=outcome_unknown
+        )
+        error.__cause__ = cause
+        return error
+
 
 class CorruptStore(EskernelError):
     """Stored bytes are damaged. Nothing is guessed and nothing overwritten.

@@ -185,11 +185,7 @@ def _hand_out(
 def _failure(error: Exception) -> Exception:
     if isinstance(error, EskernelError):
         return error
-    failure = StoreUnavailable(
-        f"the store failed: {type(error).__name__}: {error}", outcome_unknown=True
-    )
-    failure.__cause__ = error
-    return failure
+    return StoreUnavailable.because(error, outcome_unknown=True)
 
 
 def _one_by_one(store: EventStore) -> Callable[[Sequence[Commit]], list[Outcome]]:

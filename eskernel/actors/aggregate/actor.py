@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from eskernel.actors.aggregate.caller_run import CallerRunActor
-from eskernel.actors.aggregate.deciding import check_command, crashed, decide
-from eskernel.actors.aggregate.hydration import Folded, Receipts, catch_up, hydrate, note_receipt
+from eskernel.actors.aggregate.deciding import crashed, decide
 from eskernel.actors.aggregate.life import Life
 from eskernel.actors.aggregate.pipeline import Pipeline
 from eskernel.actors.aggregate.requests import (
@@ -19,15 +16,13 @@ from eskernel.actors.aggregate.requests import (
     Request,
     StopRequest,
 )
-from eskernel.actors.aggregate.snapshots import take_snapshot
-from eskernel.actors.supervision.backoff import Backoff
+from eskernel.actors.aggregate.stream_actor import StreamActor
 from eskernel.errors import (
     AggregateCrashed,
     ConcurrencyConflict,
     EskernelError,
-    StoreUnavailable,
 )
-from eskernel.values import Accepted, Command, Event, Range
+from eskernel.values import Accepted, Command
 
 if TYPE_CHECKING:
     from eskernel.actors.aggregate.bound_domain import BoundDomain
@@ -40,37 +35,24 @@ log = structlog.get_logger("eskernel")
 MAX_CONFLICTS = 10
 """How often a command is decided again because somebody else had written first."""
 MAX_INTERRUPTIONS = 1
-REHYDRATION_BACKOFF = Backoff(first=0.05, longest=30.0)
 
 _new = tuple.__new__
-_rng = random.Random()  # noqa: S311 - jitter
 
 
-class AggregateActor(CallerRunActor):
+class AggregateActor(StreamActor):
     """One live aggregate, run by its callers.
 
-    Invariants (owner only, so no lock):
-
-    - `state` and `receipts` are those after the stored event `sequence`; -1: not hydrated.
-    - `stale`: the stream has moved on; later events must be folded in before deciding.
-    - `tried` counts the appends handed to the store: when it has changed at an interruption, one
-      may have been stored.
+    `tried` counts the appends handed to the store: when it has changed at an interruption, one may
+    have been stored.
     """
 
-    __slots__ = ("domain", "pipeline", "receipts", "retry", "sequence", "stale", "state")
+    __slots__ = ("pipeline",)
 
     def __init__(
         self, stream_id: StreamId, domain: BoundDomain, services: Services, life: Life
     ) -> None:
-        super().__init__(stream_id, services, life)
-        self.domain = domain
-        self.sequence = -1
-        self.state: Any = None
-        self.receipts: Receipts | None = None
-        self.stale = False
+        super().__init__(stream_id, domain, services, life)
         self.pipeline = None if services.commits is None else Pipeline(self, services.commits)
-        # When a rehydration may be tried again, how many have failed, and the last error.
-        self.retry: tuple[float, int, AggregateCrashed] | None = None
 
     # Commands, when the store appends at once.
 
@@ -120,33 +102,6 @@ class AggregateActor(CallerRunActor):
                 self.after_append(command, sequence)
             return _new(Accepted, (stream_id, last, position, events))
 
-    def decided_before(self, command: Command, sequence: int) -> Accepted | EskernelError | None:
-        """Return the outcome of a command that needs no decision at this sequence, or None."""
-        problem = check_command(command, self.domain)
-        if problem is not None:
-            return problem
-        if self.receipts is not None and command.command_id is not None:
-            receipt = self.receipts.get(command.command_id)
-            if receipt is not None:
-                return self.recall(*receipt)
-        expected = command.expected_sequence
-        if expected is not None and expected != sequence:
-            return ConcurrencyConflict(self.stream_id, expected, sequence)
-        return None
-
-    def recall(self, first: int, last: int) -> Accepted | EskernelError:
-        """Return the outcome of the command that stored the events of these sequences."""
-        events: list[Event] = []
-        try:
-            self.services.store.fold(self.stream_id, _collect, events, Range(first, last + 1))
-        except EskernelError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - whatever a store raises
-            return _unavailable(error, outcome_unknown=False)
-        unpack = self.domain.unpack
-        stored = tuple(event.read_with(unpack) for event in events)
-        return _new(Accepted, (self.stream_id, last, stored[-1].position, stored))
-
     def conclude(self, decision: EskernelError | None) -> Accepted | EskernelError:
         """Return the outcome of a decision without events; a crash ends the actor."""
         if decision is None:
@@ -167,81 +122,11 @@ class AggregateActor(CallerRunActor):
             return conflict
         return self.decided_before(command, self.sequence)
 
-    def after_failed_append(self, error: Exception) -> EskernelError:
-        """Return what the caller gets; forget the state unless nothing can have been stored."""
-        if isinstance(error, StoreUnavailable) and not error.outcome_unknown:
-            return error
-        self.drop_state()
-        return error if isinstance(error, EskernelError) else _unavailable(error)
-
-    def after_append(self, command: Command, before: int) -> None:
-        """Note the receipt, and take a snapshot if the append crossed a multiple of the interval.
-
-        Args:
-            command: the one that stored the events.
-            before: the sequence before it.
-        """
-        services = self.services
-        if command.command_id is not None:
-            if self.receipts is None:
-                self.receipts = {}
-            for sequence in (before + 1, self.sequence):
-                note_receipt(self.receipts, command.command_id, sequence, services.receipts_kept)
-        interval = services.snapshot_interval
-        if interval and self.sequence // interval > before // interval:
-            take_snapshot(self)
-
-    # State.
-
-    def refresh(self) -> EskernelError | None:
-        """Bring the state up to the stream's end; return why not, or None."""
-        services = self.services
-        if self.retry is not None and services.monotonic() < self.retry[0]:
-            return self._backing_off(*self.retry)
-        try:
-            if self.sequence < 0:
-                folded = hydrate(services, self.domain, self.stream_id)
-            else:
-                start = Folded(self.state, self.sequence, self.receipts)
-                folded = catch_up(services, self.domain, self.stream_id, start)
-        except AggregateCrashed as error:
-            return self._back_off(error)
-        except EskernelError as error:
-            return error
-        # `sequence` last: until then the actor counts as not hydrated.
-        self.retry = None
-        self.state = folded.state
-        self.receipts = folded.receipts
-        self.sequence = folded.sequence
-        self.stale = False
-        return None
-
-    def _back_off(self, error: AggregateCrashed) -> AggregateCrashed:
-        log.error("rehydration_failed", stream_id=self.stream_id, exc_info=error)
-        self.drop_state()
-        attempt = self.retry[1] + 1 if self.retry else 1
-        until = self.services.monotonic() + REHYDRATION_BACKOFF.delay(attempt, _rng)
-        self.retry = (until, attempt, error)
-        return self._backing_off(*self.retry)
-
-    def _backing_off(self, until: float, attempt: int, error: AggregateCrashed) -> AggregateCrashed:
-        wait = max(0.0, until - self.services.monotonic())
-        again = AggregateCrashed(
-            f"{error} (attempt {attempt}; tried again in {wait:.3f} s)", self.stream_id, wait
-        )
-        again.__cause__ = error.__cause__
-        return again
-
     def forget(self) -> None:
         """Trust nothing of the present state, speculative or not."""
         self.drop_state()
         if self.pipeline is not None:
             self.pipeline.forget()
-
-    def drop_state(self) -> None:
-        """Rehydrate before the next command."""
-        self.sequence = -1
-        self.state = self.receipts = None
 
     # Queued requests.
 
@@ -300,7 +185,10 @@ class AggregateActor(CallerRunActor):
 
     def held_up(self) -> bool:
         """Return whether the mailbox must wait."""
-        return (self.pipeline is not None and self.pipeline.held_up) or super().held_up()
+        pipeline = self.pipeline
+        if pipeline is not None and (pipeline.held_up or (pipeline.pending and self.life.over)):
+            return True
+        return super().held_up()
 
     def has_work(self) -> bool:
         """Return whether somebody must run the actor."""
@@ -310,16 +198,3 @@ class AggregateActor(CallerRunActor):
         """Have appends that have landed taken in; called by the committer."""
         if self not in self.services.owners:
             self.services.jobs.put(self.run)
-
-
-def _collect(events: list[Event], event: Event) -> list[Event]:
-    events.append(event)
-    return events
-
-
-def _unavailable(error: Exception, *, outcome_unknown: bool = True) -> StoreUnavailable:
-    unavailable = StoreUnavailable(
-        f"the store failed: {type(error).__name__}: {error}", outcome_unknown=outcome_unknown
-    )
-    unavailable.__cause__ = error
-    return unavailable

@@ -10,13 +10,13 @@ from eskernel.errors import NotStorable
 from eskernel.values import Receipt, Snapshot
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.actor import AggregateActor
     from eskernel.actors.aggregate.services import Services
+    from eskernel.actors.aggregate.stream_actor import StreamActor
 
 log = structlog.get_logger("eskernel")
 
 
-def take_snapshot(actor: AggregateActor) -> None:
+def take_snapshot(actor: StreamActor) -> None:
     """Encode the actor's state now and have it written later; failure is a warning."""
     services, domain = actor.services, actor.domain
     receipts = (actor.receipts or {}).items()
