@@ -12,7 +12,6 @@ from typing import Any, Self
 
 from pykka import ActorRef
 
-from eskernel.actors.aggregate.actor import AggregateActor
 from eskernel.actors.aggregate.bound_domain import BoundDomain
 from eskernel.actors.aggregate.caller_run import CALLER_BATCH
 from eskernel.actors.aggregate.calling import (
@@ -21,9 +20,11 @@ from eskernel.actors.aggregate.calling import (
     dispatch_queued,
     recall_outcome,
 )
+from eskernel.actors.aggregate.limits import Limits
 from eskernel.actors.aggregate.replies import FutureReply
 from eskernel.actors.aggregate.requests import CommandRequest
-from eskernel.actors.aggregate.services import Limits, Services
+from eskernel.actors.aggregate.routing import Aggregate
+from eskernel.actors.aggregate.services import Services
 from eskernel.actors.runtime import FORKED, Runtime
 from eskernel.actors.tree import Node, draw
 from eskernel.contracts import CallNext, Clock, EventStore, Middleware, SnapshotStore
@@ -275,9 +276,7 @@ class Kernel:
         routes = {} if runtime is None else runtime.services.routes
         return [actor.stream_id for actor in list(routes.values()) if not actor.life.over]
 
-    def aggregate_ref(
-        self, aggregate_type: str, aggregate_id: str
-    ) -> ActorRef[AggregateActor] | None:
+    def aggregate_ref(self, aggregate_type: str, aggregate_id: str) -> ActorRef[Any] | None:
         """Return Pykka's reference to a live aggregate, or None."""
         runtime = self._runtime
         routes = {} if runtime is None else runtime.services.routes
@@ -325,12 +324,12 @@ class Kernel:
                 "and let the caller dispatch the next command"
             )
 
-    def _actor(self, services: Services, command: Any) -> AggregateActor:
+    def _actor(self, services: Services, command: Any) -> Aggregate:
         if not isinstance(command, Command):
             raise InvalidCommand(f"submit takes a Command, not {type(command).__name__}")
         return self._actor_of(services, command[:2])
 
-    def _actor_of(self, services: Services, stream_id: StreamId) -> AggregateActor:
+    def _actor_of(self, services: Services, stream_id: StreamId) -> Aggregate:
         try:
             actor = services.routes.get(stream_id)
         except TypeError:  # unhashable, so not strings

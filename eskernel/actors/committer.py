@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import structlog
 from pykka import ActorRef
@@ -14,9 +15,6 @@ from eskernel.actors.supervision import SupervisedActor
 from eskernel.actors.supervision.actor import tell_if_alive
 from eskernel.contracts import BatchingEventStore, Commit, EventStore
 from eskernel.errors import EskernelError, StoreUnavailable
-
-if TYPE_CHECKING:
-    pass
 
 log = structlog.get_logger("eskernel")
 
@@ -85,6 +83,9 @@ class CommitQueue:
         # Set by whoever tells the committer, cleared by the committer before it looks: an append
         # queued after the look finds it cleared.
         self._told = False
+        # Held while dropping: a committer left behind in a write that hangs may find its successor,
+        # or fail_all, at the same entries.
+        self._dropping = threading.Lock()
 
     def put(self, append: WaitingAppend) -> None:
         """Queue an append; interrupted, it is either in or not."""
@@ -97,21 +98,27 @@ class CommitQueue:
         self._told = True
         tell_if_alive(self.committer, _WORK)
 
+    def remind(self) -> None:
+        """Have the committer look again if something waits and it has not been told."""
+        if self._waiting and not self._told:
+            self.nudge()
+
     def look(self) -> list[WaitingAppend]:
         """Return the oldest appends, at most `MAX_BATCH`; they stay until dropped."""
         self._told = False
         return list(self._waiting)[:MAX_BATCH]
 
-    def drop(self, number: int) -> None:
-        """Remove the oldest appends, which have their results."""
-        for _ in range(number):
-            self._waiting.popleft()
+    def drop_done(self) -> None:
+        """Remove the oldest appends as far as they have their results."""
+        with self._dropping:
+            while self._waiting and self._waiting[0].result is not None:
+                self._waiting.popleft()
 
     def fail_all(self, error: Exception) -> None:
         """Give every append this result: there is no committer any more."""
         while batch := self.look():
             _hand_out(batch, batch, [error] * len(batch))
-            self.drop(len(batch))
+            self.drop_done()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -135,24 +142,28 @@ class Committer(SupervisedActor):
     def on_start(self) -> None:
         """Announce itself, and write what an earlier committer left."""
         self._queue.committer = self.actor_ref
-        self._write_all()
+        self._queue.nudge()
 
     def on_receive(self, message: Any) -> Any:
-        """Write everything that waits."""
+        """Write what waits, one batch a message: a stop request is not kept waiting."""
         if message is not _WORK:
             return super().on_receive(message)
-        self._write_all()
+        self._write_some()
+        self._queue.remind()
         return None
 
     def on_stop(self) -> None:
         """Write what came before the end."""
-        self._write_all()
+        left = len(self._queue)
+        while left > 0:
+            left -= self._write_some() or left
 
-    def _write_all(self) -> None:
-        while batch := self._queue.look():
-            sent = [append for append in batch if _unsent(append)]
-            _hand_out(batch, sent, self._write_batch(sent))
-            self._queue.drop(len(batch))
+    def _write_some(self) -> int:
+        batch = self._queue.look()
+        sent = [append for append in batch if _unsent(append)]
+        _hand_out(batch, sent, self._write_batch(sent))
+        self._queue.drop_done()
+        return len(batch)
 
     def _write_batch(self, appends: list[WaitingAppend]) -> Sequence[Outcome]:
         if not appends:
@@ -174,7 +185,8 @@ def _hand_out(
     for append, result in zip(sent, results, strict=True):
         if isinstance(result, Exception):
             append.chain.broken = True
-        append.result = result
+        if append.result is None:  # else somebody was faster; see CommitQueue
+            append.result = result
     for append in batch:
         if append.result is None:
             append.result = ChainBroken("the append before this one failed; nothing was sent")
@@ -190,7 +202,8 @@ def _failure(error: Exception) -> Exception:
 
 def _one_by_one(store: EventStore) -> Callable[[Sequence[Commit]], list[Outcome]]:
     """Return an append_batch for a store without one."""
-    with_id = "append_id" in inspect.signature(store.append).parameters
+    parameters = inspect.signature(store.append).parameters.values()
+    with_id = any(one.name == "append_id" or one.kind is one.VAR_KEYWORD for one in parameters)
 
     def append_batch(commits: Sequence[Commit]) -> list[Outcome]:
         failed: dict[Any, Exception] = {}

@@ -7,15 +7,13 @@ while it exits.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
-import structlog
-
 from eskernel.actors.supervision import SupervisedActor
-
-log = structlog.get_logger("eskernel")
+from eskernel.actors.supervision.actor import log_error
 
 Job = Callable[[], Any]
 
@@ -39,27 +37,34 @@ class ActorPool(SupervisedActor):
     """
 
     patience = 2.0
-    """Seconds a stopping pool waits for each thread's last job."""
+    """Seconds a stopping pool waits for its threads' last jobs."""
 
     def __init__(self, jobs: JobQueue, size: int) -> None:
         super().__init__()
         self._jobs = jobs
         self._size = size
         self._threads: list[threading.Thread] = []
+        # A thread is among the waiting before it looks at `_ending`, and `_ending` is set before
+        # tokens are sent: with no thread waiting, a token of this pool is needed no more.
+        self._waiting: set[int] = set()
+        self._ending = False
 
     def on_start(self) -> None:
         """Start the threads."""
         for number in range(self._size):
             name = f"eskernel-pool-{number}"
-            self._threads.append(threading.Thread(target=self._work, name=name, daemon=True))
-            self._threads[-1].start()
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def on_stop(self) -> None:
         """Let the threads finish the jobs queued so far, and end."""
+        self._ending = True
         for _ in self._threads:
             self._jobs.put(self)
+        deadline = time.monotonic() + self.patience
         for thread in self._threads:
-            thread.join(self.patience)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def on_failure(self, *_exc_info: Any) -> None:
         """End the threads: the next pool has its own."""
@@ -70,15 +75,27 @@ class ActorPool(SupervisedActor):
         while not ended:
             try:
                 ended = self._work_one()
-            except BaseException as error:
-                log.error("pool_job_failed", exc_info=error)
+            except BaseException as error:  # noqa: BLE001 - whatever the job raises
+                log_error("pool_job_failed", exc_info=error)
 
     def _work_one(self) -> bool:
-        """Run one job; return whether this was the token that ends a thread of this pool."""
-        job = self._jobs.get()
+        """Run one job; return whether this thread is to end."""
+        try:
+            job = self._next_job()
+        except Empty:
+            return True
         if isinstance(job, ActorPool):
-            if job is not self:  # for a thread of another pool
+            if job is not self and job._waiting:  # noqa: SLF001 - its own class
                 self._jobs.put(job)
             return job is self
         job()
         return False
+
+    def _next_job(self) -> Job | ActorPool:
+        """Wait for a job, but not once the pool ends: another thread may have this one's token."""
+        me = threading.get_ident()
+        self._waiting.add(me)
+        try:
+            return self._jobs.get(block=not self._ending)
+        finally:
+            self._waiting.discard(me)

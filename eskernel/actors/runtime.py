@@ -14,8 +14,9 @@ import structlog
 from pykka import ActorRef
 
 from eskernel.actors.aggregate.bound_domain import BoundDomain
+from eskernel.actors.aggregate.limits import Limits
 from eskernel.actors.aggregate.passivation import LeastRecentlyUsed
-from eskernel.actors.aggregate.services import Limits, Services
+from eskernel.actors.aggregate.services import Services
 from eskernel.actors.committer import CommitQueue
 from eskernel.actors.pool import JobQueue
 from eskernel.actors.supervision import Exit, stop_and_wait, watch

@@ -116,13 +116,17 @@ class MemoryStore:
 
     def append_batch(self, commits: Sequence[Commit]) -> list[int | Exception]:
         """Store many appends; see `BatchingEventStore.append_batch`."""
-        return [self._try_append(commit) for commit in commits]
+        broken: set[StreamId] = set()
+        return [self._try_append(commit, broken) for commit in commits]
 
-    def _try_append(self, commit: Commit) -> int | Exception:
+    def _try_append(self, commit: Commit, broken: set[StreamId]) -> int | Exception:
         stream_id, events, expected, append_id = commit
+        if stream_id in broken:  # decided on events that were not stored; may fit by chance
+            return ConcurrencyConflict(stream_id, expected, len(self._streams.get(stream_id, ())))
         try:
             return self.append(stream_id, events, expected_sequence=expected, append_id=append_id)
         except (EskernelError, ValueError) as error:
+            broken.add(stream_id)
             return error
 
     def fold(

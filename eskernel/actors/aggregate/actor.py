@@ -193,8 +193,3 @@ class AggregateActor(StreamActor):
     def has_work(self) -> bool:
         """Return whether somebody must run the actor."""
         return super().has_work() or (self.pipeline is not None and self.pipeline.ready())
-
-    def wake(self) -> None:
-        """Have appends that have landed taken in; called by the committer."""
-        if self not in self.services.owners:
-            self.services.jobs.put(self.run)

@@ -84,6 +84,11 @@ class CallerRunActor(ThreadlessActor):
         """Return whether somebody must run the actor."""
         return bool(self.mailbox) and not self.held_up()
 
+    def wake(self) -> None:
+        """Have a pool thread look whether there is work."""
+        if self not in self.services.owners:
+            self.services.jobs.put(self.run)
+
     # Messages.
 
     def post(self, request: Request, turn: Turn | None = None, *, limited: bool = True) -> None:
@@ -101,8 +106,8 @@ class CallerRunActor(ThreadlessActor):
         services = self.services
         if turn is not None:
             self.take_turn(turn, CALLER_BATCH)
-        elif self not in services.owners:
-            services.jobs.put(self.run)
+        else:
+            self.wake()
         if services.refusal is not None and self.life.over:
             self.take_turn(services.turns.mine, 0)  # there may be no pool any more
         self._move_late(services.turns.mine)
@@ -112,7 +117,7 @@ class CallerRunActor(ThreadlessActor):
         services = self.services
         while (
             self.mailbox
-            and services.routes.get(self.stream_id) is not self
+            and not services.routes_to(self)
             and not turn.running
             and not services.between_supervisors()
         ):

@@ -11,13 +11,13 @@ from eskernel.actors.aggregate.requests import CommandRequest, ReadRequest, Requ
 from eskernel.errors import DispatchTimeout, InvalidDomain, NotStorable
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.actor import AggregateActor
+    from eskernel.actors.aggregate.routing import Aggregate
     from eskernel.actors.aggregate.services import Services
     from eskernel.values import Accepted, Command
 
 
 def dispatch_queued(
-    services: Services, actor: AggregateActor, command: Command, timeout: float | None
+    services: Services, actor: Aggregate, command: Command, timeout: float | None
 ) -> Accepted:
     """Have a command decided in its turn, on this thread or another, and wait for the outcome."""
     reply = WaitedReply()
@@ -26,8 +26,8 @@ def dispatch_queued(
 
 def ask_queued(
     services: Services,
-    actor: AggregateActor,
-    read: Callable[[AggregateActor, Any, int], Any],
+    actor: Aggregate,
+    read: Callable[[Aggregate, Any, int], Any],
     command_id: str | None,
     timeout: float | None,
 ) -> Any:
@@ -38,7 +38,7 @@ def ask_queued(
 
 def _wait(
     services: Services,
-    actor: AggregateActor,
+    actor: Aggregate,
     request: Request,
     reply: WaitedReply,
     timeout: float | None,
@@ -63,7 +63,7 @@ def _wait(
     return reply.outcome
 
 
-def copy_state(actor: AggregateActor, state: Any, sequence: int) -> Any:
+def copy_state(actor: Aggregate, state: Any, sequence: int) -> Any:
     """Return a copy of the state, and the sequence; or why it cannot be copied."""
     domain = actor.domain
     try:
@@ -73,7 +73,7 @@ def copy_state(actor: AggregateActor, state: Any, sequence: int) -> Any:
 
 
 def recall_outcome(
-    command_id: str, actor: AggregateActor, _state: Any, _sequence: int
+    command_id: str, actor: Aggregate, _state: Any, _sequence: int
 ) -> Accepted | Exception | None:
     """Return what the command stored; None when its receipt is not kept."""
     receipt = (actor.receipts or {}).get(command_id)

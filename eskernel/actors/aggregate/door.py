@@ -21,14 +21,14 @@ from eskernel.errors import Overloaded
 from eskernel.values import Command
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.caller_run import CallerRunActor
+    from eskernel.actors.aggregate.routing import Routed
     from eskernel.values import StreamId
 
 
 class Door:
     """Pykka's inbox for an aggregate: what is put here goes into the mailbox and to the pool."""
 
-    def __init__(self, actor: CallerRunActor) -> None:
+    def __init__(self, actor: Routed) -> None:
         self._actor = actor
 
     def put(
@@ -63,7 +63,7 @@ class Door:
 class StoppedFlag:
     """Pykka's `actor_stopped` event for an aggregate; read-only."""
 
-    def __init__(self, actor: CallerRunActor) -> None:
+    def __init__(self, actor: Routed) -> None:
         self._actor = actor
 
     def is_set(self) -> bool:
@@ -97,12 +97,12 @@ class ThreadlessActor(pykka.Actor):
     @property
     def actor_inbox(self) -> Any:  # type: ignore[override]
         """What Pykka's reference puts messages into."""
-        return Door(cast("CallerRunActor", self))
+        return Door(cast("Routed", self))
 
     @property
     def actor_stopped(self) -> Any:  # type: ignore[override]
         """What Pykka's reference asks whether the actor has ended."""
-        return StoppedFlag(cast("CallerRunActor", self))
+        return StoppedFlag(cast("Routed", self))
 
     def _start_actor_loop(self) -> None:
         raise NotImplementedError("it has no loop: an AggregateSupervisor starts aggregates")

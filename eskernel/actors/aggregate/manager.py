@@ -8,7 +8,8 @@ from typing import Any
 
 import structlog
 
-from eskernel.actors.aggregate.services import AggregateEnded, Services
+from eskernel.actors.aggregate.routing import AggregateEnded
+from eskernel.actors.aggregate.services import Services
 from eskernel.actors.supervision import SupervisedActor
 from eskernel.values import Accepted, Command
 

@@ -9,7 +9,7 @@ from collections import deque
 
 import structlog
 
-from eskernel.actors.aggregate.actor import AggregateActor
+from eskernel.actors.aggregate.routing import Aggregate
 from eskernel.actors.aggregate.services import Services
 from eskernel.actors.supervision import SupervisedActor
 
@@ -73,9 +73,9 @@ class LeastRecentlyUsed:
         self._limit = limit
         # Held by the one thread that evicts; others need not wait for it.
         self._evicting = threading.Lock()
-        self._oldest: deque[tuple[float, AggregateActor]] = deque()
+        self._oldest: deque[tuple[float, Aggregate]] = deque()
 
-    def make_room(self, newest: AggregateActor) -> None:
+    def make_room(self, newest: Aggregate) -> None:
         """End aggregates until no more than the limit are live, `newest` not among them."""
         if len(self._services.routes) <= self._limit or not self._evicting.acquire(blocking=False):
             return
@@ -87,7 +87,7 @@ class LeastRecentlyUsed:
         finally:
             self._evicting.release()
 
-    def _evict_one(self, newest: AggregateActor) -> bool:
+    def _evict_one(self, newest: Aggregate) -> bool:
         turn = self._services.turns.mine
         for scanned in (False, True):
             if scanned:
@@ -106,5 +106,5 @@ class LeastRecentlyUsed:
         self._oldest = deque((actor.last_used, actor) for actor in oldest)
 
 
-def _last_used(actor: AggregateActor) -> float:
+def _last_used(actor: Aggregate) -> float:
     return actor.last_used

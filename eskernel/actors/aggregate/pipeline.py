@@ -23,7 +23,7 @@ from eskernel.errors import (
 from eskernel.values import Accepted, Command, Event
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.actor import AggregateActor
+    from eskernel.actors.aggregate.stream_actor import StreamActor
     from eskernel.actors.aggregate.turns import Turn
 
 MAX_CONFLICTS = 10
@@ -47,7 +47,7 @@ class Entry:
     commit: Commit
     chain: Chain
 
-    def __init__(self, actor: AggregateActor, request: Request) -> None:
+    def __init__(self, actor: StreamActor, request: Request) -> None:
         self.actor = actor
         self.request = request
         self.result: Outcome | None = None
@@ -68,7 +68,7 @@ class Pipeline:
 
     __slots__ = ("actor", "chain", "commits", "held_up", "pending", "sequence", "state")
 
-    def __init__(self, actor: AggregateActor, commits: CommitQueue) -> None:
+    def __init__(self, actor: StreamActor, commits: CommitQueue) -> None:
         self.actor = actor
         self.commits = commits
         self.pending: deque[Entry] = deque()

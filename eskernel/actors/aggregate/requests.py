@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pykka
 
 from eskernel.actors.aggregate.replies import AnyReply
 from eskernel.values import Command
-
-if TYPE_CHECKING:
-    from eskernel.actors.aggregate.actor import AggregateActor
-    from eskernel.actors.aggregate.caller_run import CallerRunActor
 
 
 class Request:
@@ -34,7 +30,7 @@ class Request:
     def __init__(self, reply: AnyReply) -> None:
         self.reply = reply
         self.begun = False
-        self.home: CallerRunActor | None = None
+        self.home: object = None
         self.interruptions = 0
         self.conflicts = 0
 
@@ -66,7 +62,7 @@ class ReadRequest(Request):
 
     def __init__(
         self,
-        read: Callable[[AggregateActor, Any, int], Any],
+        read: Callable[[Any, Any, int], Any],
         reply: AnyReply,
         command_id: str | None = None,
     ) -> None:
@@ -104,6 +100,6 @@ class PykkaCommandRequest(CommandRequest):
     movable = False
 
 
-def dead(actor: CallerRunActor) -> pykka.ActorDeadError:
+def dead(actor: object) -> pykka.ActorDeadError:
     """Return Pykka's error for a message that came too late."""
     return pykka.ActorDeadError(f"{actor} stopped before handling the message")

@@ -6,11 +6,12 @@ import itertools
 import secrets
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pykka import ActorRef
 
+from eskernel.actors.aggregate.limits import Limits
+from eskernel.actors.aggregate.routing import Aggregate, AggregateEnded, Eviction, Routed, Starter
 from eskernel.actors.aggregate.turns import Turn, Turns
 from eskernel.actors.supervision.actor import tell_if_alive
 from eskernel.errors import KernelStopped, UnknownAggregateType
@@ -19,12 +20,8 @@ from eskernel.values import StreamId, check_identifier
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eskernel.actors.aggregate.actor import AggregateActor
     from eskernel.actors.aggregate.bound_domain import BoundDomain
-    from eskernel.actors.aggregate.caller_run import CallerRunActor
-    from eskernel.actors.aggregate.passivation import LeastRecentlyUsed
     from eskernel.actors.aggregate.requests import Request
-    from eskernel.actors.aggregate.supervisor import AggregateSupervisor
     from eskernel.actors.committer import CommitQueue
     from eskernel.actors.pool import JobQueue
     from eskernel.contracts import Clock, EventStore, SnapshotStore
@@ -32,55 +29,6 @@ if TYPE_CHECKING:
 _START_PATIENCE = 5.0
 _STRIPES = 64
 MIDDLEWARE = "middleware"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The kernel's numbers; see `eskernel.Kernel` for their meaning and units."""
-
-    snapshot_interval: int
-    snapshots_kept: int
-    inbox_limit: int
-    receipts_kept: int
-    max_live_aggregates: int | None
-    passivation_timeout: float
-    dispatch_timeout: float
-
-    def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            number = getattr(self, name)
-            if number is None and name == "max_live_aggregates":
-                continue
-            kinds = int if isinstance(least, int) else int | float
-            if isinstance(number, bool) or not isinstance(number, kinds) or not number >= least:
-                what = "a whole number" if isinstance(least, int) else "a number of seconds"
-                raise ValueError(f"{name} must be {what} of at least {least}, not {number!r}")
-
-
-_LEAST = {
-    "snapshot_interval": 0,
-    "snapshots_kept": 1,
-    "inbox_limit": 1,
-    "receipts_kept": 0,
-    "max_live_aggregates": 1,
-    "passivation_timeout": 0.0,
-    "dispatch_timeout": 0.0,
-}
-
-
-class AggregateEnded:
-    """An aggregate actor's one stop event, for its supervisor and for the manager.
-
-    Attributes:
-        actor: the actor.
-        reason: None when it was asked to stop or passivated, else what killed it.
-    """
-
-    __slots__ = ("actor", "reason")
-
-    def __init__(self, actor: CallerRunActor, reason: BaseException | None) -> None:
-        self.actor = actor
-        self.reason = reason
 
 
 class Services:
@@ -121,9 +69,9 @@ class Services:
         self.receipts_kept = limits.receipts_kept
         self.jobs = jobs
         self.commits = commits
-        self.owners: dict[CallerRunActor, Turn] = {}
+        self.owners: dict[Any, Turn] = {}
         self.turns = Turns()
-        self.routes: dict[StreamId, AggregateActor] = {}
+        self.routes: dict[StreamId, Aggregate] = {}
         self.refusal: str | None = None
         self.gate: str | None = MIDDLEWARE if with_middleware else None
         self.manager: ActorRef[Any] | None = None
@@ -131,10 +79,10 @@ class Services:
         self._stripes = [threading.Lock() for _ in range(_STRIPES)]
         # Guards `supervisor` for those who wait for one.
         self._supervision = threading.Condition()
-        self.supervisor: AggregateSupervisor | None = None
-        self.eviction: LeastRecentlyUsed | None = None
+        self.supervisor: Starter | None = None
+        self.eviction: Eviction | None = None
 
-    def route(self, stream_id: StreamId) -> AggregateActor:
+    def route(self, stream_id: StreamId) -> Aggregate:
         """Return the stream's actor, started if there is none.
 
         Raises:
@@ -154,16 +102,20 @@ class Services:
         """Return the lock under which the stream's route changes."""
         return self._stripes[hash(stream_id) % _STRIPES]
 
-    def unroute(self, actor: CallerRunActor) -> None:
+    def routes_to(self, actor: Routed) -> bool:
+        """Return whether the actor is the one its stream's commands go to."""
+        return self.routes.get(actor.stream_id) is actor
+
+    def unroute(self, actor: Routed) -> None:
         """Remove the actor's route, if it is still the stream's."""
         with self.stripe(actor.stream_id):
             self._unroute(actor)
 
-    def _unroute(self, actor: CallerRunActor) -> None:
-        if self.routes.get(actor.stream_id) is actor:
+    def _unroute(self, actor: Routed) -> None:
+        if self.routes_to(actor):
             del self.routes[actor.stream_id]
 
-    def succeed(self, actor: CallerRunActor, requests: list[Request]) -> bool:
+    def succeed(self, actor: Routed, requests: list[Request]) -> bool:
         """Take a dead actor from the routing table and pass its requests to a successor.
 
         One step under the stripe lock, so that no later request of the same sender gets ahead.
@@ -190,7 +142,7 @@ class Services:
         """Return whether aggregates must wait for the AggregateSupervisor to come back."""
         return self.supervisor is None and self.refusal is None
 
-    def announce_end(self, actor: CallerRunActor, reason: BaseException | None) -> None:
+    def announce_end(self, actor: Routed, reason: BaseException | None) -> None:
         """Send the actor's one stop event to its supervisor and to the manager."""
         event = AggregateEnded(actor, reason)
         supervisor = self.supervisor
@@ -200,9 +152,9 @@ class Services:
 
     def supervise(
         self,
-        supervisor: AggregateSupervisor | None,
+        supervisor: Starter | None,
         *,
-        instead_of: AggregateSupervisor | None = None,
+        instead_of: Starter | None = None,
     ) -> None:
         """Install the running AggregateSupervisor, or None when `instead_of` ends."""
         with self._supervision:
@@ -224,7 +176,7 @@ class Services:
             self.refusal = self.gate = reason
             self._supervision.notify_all()
 
-    def _present_supervisor(self) -> AggregateSupervisor:
+    def _present_supervisor(self) -> Starter:
         supervisor = self.supervisor
         if supervisor is None or self.refusal is not None:
             deadline = time.monotonic() + _START_PATIENCE

@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING
 import structlog
 
 from eskernel.errors import NotStorable
-from eskernel.values import Receipt, Snapshot
+from eskernel.values import Receipt, Snapshot, StreamId
 
 if TYPE_CHECKING:
+    from eskernel.actors.aggregate.bound_domain import BoundDomain
+    from eskernel.actors.aggregate.hydration import Folded
     from eskernel.actors.aggregate.services import Services
-    from eskernel.actors.aggregate.stream_actor import StreamActor
 
 log = structlog.get_logger("eskernel")
 
 
-def take_snapshot(actor: StreamActor) -> None:
-    """Encode the actor's state now and have it written later; failure is a warning."""
-    services, domain = actor.services, actor.domain
-    receipts = (actor.receipts or {}).items()
+def take_snapshot(
+    services: Services, domain: BoundDomain, stream_id: StreamId, folded: Folded
+) -> None:
+    """Encode an aggregate's state now and have it written later; failure is a warning."""
+    receipts = (folded.receipts or {}).items()
     snapshot = Snapshot(
-        actor.stream_id,
-        actor.sequence,
-        actor.state,
+        stream_id,
+        folded.sequence,
+        folded.state,
         domain.version,
         tuple(Receipt(command_id, first, last) for command_id, (first, last) in receipts),
         int(services.now() * 1000),
@@ -31,7 +33,7 @@ def take_snapshot(actor: StreamActor) -> None:
     try:
         sealed = snapshot.sealed(domain.pack, domain.unpack)
     except NotStorable as error:
-        log.warning("snapshot_not_encoded", stream_id=actor.stream_id, exc_info=error)
+        log.warning("snapshot_not_encoded", stream_id=stream_id, exc_info=error)
         return
     services.jobs.put(lambda: _write(services, sealed))
 

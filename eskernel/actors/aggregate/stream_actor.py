@@ -154,7 +154,8 @@ class StreamActor(CallerRunActor):
                 note_receipt(self.receipts, command.command_id, sequence, services.receipts_kept)
         interval = services.snapshot_interval
         if interval and self.sequence // interval > before // interval:
-            take_snapshot(self)
+            folded = Folded(self.state, self.sequence, self.receipts)
+            take_snapshot(services, self.domain, self.stream_id, folded)
 
 
 def _collect(events: list[Event], event: Event) -> list[Event]:

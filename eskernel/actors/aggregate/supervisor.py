@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from eskernel.actors.aggregate.actor import AggregateActor
-from eskernel.actors.aggregate.caller_run import CallerRunActor
 from eskernel.actors.aggregate.life import Life
-from eskernel.actors.aggregate.services import AggregateEnded, Services
+from eskernel.actors.aggregate.routing import Aggregate, AggregateEnded, Routed
+from eskernel.actors.aggregate.services import Services
 from eskernel.actors.supervision import Supervisor
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class AggregateSupervisor(Supervisor):
         self._life = Life()
         # Added to by any thread, discarded from by this actor's; each is one step for the
         # interpreter. The routing table, not this set, decides who handles commands.
-        self._aggregates: set[CallerRunActor] = set()
+        self._aggregates: set[Routed] = set()
 
     def on_start(self) -> None:
         """Be the supervisor, and see to what waits for one."""
@@ -59,7 +59,7 @@ class AggregateSupervisor(Supervisor):
         self.end_aggregates(exc_info[1])
         super().on_stop()
 
-    def start_aggregate(self, stream_id: StreamId) -> AggregateActor:
+    def start_aggregate(self, stream_id: StreamId) -> Aggregate:
         """Return the stream's actor, started if there is none; any thread may call this.
 
         Starting does not rehydrate: the first command does.

@@ -39,6 +39,13 @@ class SupervisedActor(pykka.ThreadingActor):
     def on_wake(self) -> None:
         """Run when `wake_at` has passed, after setting it to None."""
 
+    def _start_actor_loop(self) -> None:
+        try:
+            super()._start_actor_loop()
+        except Exception as error:  # no thread to be had: nobody would ever answer
+            self._close(Exit(self.actor_ref, error), [])
+            raise
+
     def _actor_loop(self) -> None:
         stop_requests: list[Envelope[Any]] = []
         reason: BaseException | None = None
@@ -51,12 +58,14 @@ class SupervisedActor(pykka.ThreadingActor):
         self._end(reason, stop_requests)
 
     def _step(self, stop_requests: list[Envelope[Any]]) -> None:
+        # At most one wake and one message a step: neither keeps the other waiting.
+        if self.wake_at is not None and self.wake_at <= time.monotonic():
+            self.wake_at = None
+            self.on_wake()
         timeout = None if self.wake_at is None else max(0.0, self.wake_at - time.monotonic())
         try:
             envelope = self.actor_inbox.get(timeout=timeout)  # type: ignore[call-arg]
         except TimeoutError:
-            self.wake_at = None
-            self.on_wake()
             return
         if isinstance(envelope.message, _ActorStop):
             stop_requests.append(envelope)
@@ -69,27 +78,31 @@ class SupervisedActor(pykka.ThreadingActor):
         assert envelope.reply_to is not None
         try:
             reply = self._handle_receive(envelope.message)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - the caller's
             envelope.reply_to.set_exception((type(error), error, error.__traceback__))
-            if not isinstance(error, Exception):
-                raise
+        except BaseException as error:
+            # Not the error itself: raised again, it would end the actor that asks as well.
+            refuse(envelope, f"{self} was ended by the message: {error!r}")
+            raise
         else:
             envelope.reply_to.set(reply)
 
     def _end(self, reason: BaseException | None, stop_requests: list[Envelope[Any]]) -> None:
         try:
             self._run_last_hook(reason)
-        except BaseException as error:
-            log.error("actor_hook_failed", actor=str(self), exc_info=error)
+        except BaseException as error:  # noqa: BLE001 - it ends all the same
+            log_error("actor_hook_failed", actor=str(self), exc_info=error)
+        self._close(Exit(self.actor_ref, reason), stop_requests)
+
+    def _close(self, ended: Exit, stop_requests: list[Envelope[Any]]) -> None:
         pykka.ActorRegistry.unregister(self.actor_ref)
         self.actor_stopped.set()
-        ended = Exit(self.actor_ref, reason)
         waiting, watchers = self._inbox.close(ended)
         for watcher in watchers:
             try:
                 watcher(ended)
-            except Exception as error:
-                log.error("exit_watcher_failed", actor=str(self), exc_info=error)
+            except BaseException as error:  # noqa: BLE001 - the others must hear of it too
+                log_error("exit_watcher_failed", actor=str(self), exc_info=error)
         for envelope in stop_requests + waiting:
             if isinstance(envelope.message, _ActorStop) and envelope.reply_to is not None:
                 envelope.reply_to.set(None)
@@ -100,7 +113,7 @@ class SupervisedActor(pykka.ThreadingActor):
         if reason is None:
             self.on_stop()
             return
-        log.error("actor_failed", actor=str(self), exc_info=reason)
+        log_error("actor_failed", actor=str(self), exc_info=reason)
         self.on_failure(type(reason), reason, reason.__traceback__)
 
     @property
@@ -108,6 +121,12 @@ class SupervisedActor(pykka.ThreadingActor):
         inbox = self.actor_inbox
         assert isinstance(inbox, Inbox)
         return inbox
+
+
+def log_error(event: str, **facts: Any) -> None:
+    """Log an error; a logger that fails itself must not end, or silence, the one who logs."""
+    with suppress(Exception):
+        log.error(event, **facts)
 
 
 def tell_if_alive(ref: pykka.ActorRef[Any] | None, message: Any) -> None:

@@ -10,12 +10,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
 from pykka import ActorRef
 
-from eskernel.actors.supervision.actor import SupervisedActor, tell_if_alive
+from eskernel.actors.supervision.actor import SupervisedActor, log_error, tell_if_alive
 from eskernel.actors.supervision.backoff import Backoff
 from eskernel.actors.supervision.inbox import Exit, watch
 from eskernel.actors.supervision.spec import ChildSpec, Restart, Strategy
@@ -106,10 +107,13 @@ class Supervisor(SupervisedActor):
     def on_start(self) -> None:
         """Start the children in order."""
         for spec in self._specs:
-            self.start_child(spec)
+            self._add(spec).due = True
+        self.on_wake()
 
     def on_receive(self, message: Any) -> Any:
         """Take the exits of children."""
+        if isinstance(message, RestartLimitExceeded):
+            raise message
         return self._on_exit(message) if isinstance(message, Exit) else super().on_receive(message)
 
     def on_stop(self) -> None:
@@ -123,13 +127,18 @@ class Supervisor(SupervisedActor):
     def start_child(self, spec: ChildSpec) -> ActorRef[Any] | None:
         """Start one more child.
 
+        Returns:
+            Its reference; None if it could not be started.
+
         Raises:
             ValueError: a child of that name exists.
         """
-        if spec.name in self._children:
-            raise ValueError(f"there is a child {spec.name!r} already; names are unique")
-        child = self._children[spec.name] = _Child(spec)
-        self._start(child)
+        child = self._add(spec)
+        try:
+            self._start(child)
+        except RestartLimitExceeded as error:
+            # Whoever asked would get it, and an ask ends no actor: so tell it to ourselves.
+            self.actor_ref.tell(error)
         return child.ref
 
     def stop_child(self, name: str) -> None:
@@ -139,7 +148,7 @@ class Supervisor(SupervisedActor):
             KeyError: there is none of that name.
         """
         self._stop_children([self._children[name]])
-        del self._children[name]
+        self._children.pop(name, None)
 
     def children(self) -> list[ChildInfo]:
         """Return the children in start order."""
@@ -147,12 +156,18 @@ class Supervisor(SupervisedActor):
             ChildInfo(name, child.ref, child.restarts) for name, child in self._children.items()
         ]
 
+    def _add(self, spec: ChildSpec) -> _Child:
+        if spec.name in self._children:
+            raise ValueError(f"there is a child {spec.name!r} already; names are unique")
+        child = self._children[spec.name] = _Child(spec)
+        return child
+
     def _start(self, child: _Child) -> None:
         try:
             ref = child.spec.start()
-        except Exception as error:
-            log.error("child_failed_to_start", child=child.spec.name, exc_info=error)
-            self._plan(child, error)
+        except BaseException as error:  # noqa: BLE001 - a failure of the child, not ours
+            log_error("child_failed_to_start", child=child.spec.name, exc_info=error)
+            self._plan_or_forget(child, error)
             return
         child.ref = ref
         watch(ref, self._hear)
@@ -166,9 +181,13 @@ class Supervisor(SupervisedActor):
         if child is None:  # stopped by us, or replaced since
             return
         child.ref = None
-        log.info("child_ended", child=child.spec.name, reason=repr(ended.reason))
-        if child.spec.restart.wanted(ended.reason):
-            self._plan(child, ended.reason)
+        with suppress(Exception):  # as log_error
+            log.info("child_ended", child=child.spec.name, reason=repr(ended.reason))
+        self._plan_or_forget(child, ended.reason)
+
+    def _plan_or_forget(self, child: _Child, reason: BaseException | None) -> None:
+        if child.spec.restart.wanted(reason):
+            self._plan(child, reason)
         elif child.spec.restart is Restart.TEMPORARY:
             del self._children[child.spec.name]
 
@@ -202,12 +221,14 @@ class Supervisor(SupervisedActor):
         for child in [child for child in self._children.values() if child.due]:
             child.due = False
             self._start(child)
+            if child.due and self._strategy is not Strategy.ONE_FOR_ONE:
+                return  # those after it wait for it
 
     def _stop_children(self, children: list[_Child]) -> None:
         for child in reversed(children):
             ref, child.ref = child.ref, None
             if ref is not None and not stop_and_wait(ref, child.spec.shutdown):
-                log.error(
+                log_error(
                     "child_outlived_shutdown", child=child.spec.name, seconds=child.spec.shutdown
                 )
             if child.spec.restart is Restart.TEMPORARY:

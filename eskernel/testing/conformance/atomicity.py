@@ -65,12 +65,11 @@ def an_append_without_events_is_refused(store: EventStore) -> None:
 def an_append_with_an_event_of_another_stream_stores_nothing(store: EventStore) -> None:
     """Neither in the stream written to, nor in the one the event names."""
     add(store, OTHER, 0, "one")
-    first, last = made(STREAM, 0, "a", "b")
     errors = (ValueError, EskernelError)
-    for stranger in (OTHER, (STREAM[1], STREAM[0]), ("", "")):
+    for sequence, stranger in enumerate((OTHER, (STREAM[1], STREAM[0]), ("", ""))):
+        first, last = made(STREAM, sequence, "a", "b")
         events = [first, last._replace(stream_id=stranger)]
         _refused(store, errors, events, f"an event of {stranger}")
-        first, last = (made(STREAM, event.sequence, "a")[0] for event in (first, last))
 
 
 def what_the_writer_changes_later_is_not_stored(store: EventStore) -> None:
@@ -93,17 +92,14 @@ def what_the_writer_changes_later_is_not_stored(store: EventStore) -> None:
 def what_a_reader_changes_is_not_stored(store: EventStore) -> None:
     """Nor does another reader see it."""
     add(store, STREAM, 0, {"lines": [1]}, [{"deep": []}])
-    first, second = stream_of(store, STREAM)
-    unchanged = [first.__reduce__()[1][3], second.__reduce__()[1][3]]
-    require_equal(unchanged, [{"lines": [1]}, [{"deep": []}]], "payloads")
-    held = log_of(store)
-    for events in (stream_of(store, STREAM), log_of(store), held):
+    for events in (stream_of(store, STREAM), log_of(store)):
         events[0].payload["lines"].append(2)
         events[0].payload["more"] = True
         events[1].payload[0]["deep"].append(1)
         events.clear()
-    require_equal(payloads_of(store, STREAM), unchanged, "payloads of the stream")
-    require_equal([event.payload for event in log_of(store)], unchanged, "payloads of the log")
+    wanted = [{"lines": [1]}, [{"deep": []}]]
+    require_equal(payloads_of(store, STREAM), wanted, "payloads of the stream")
+    require_equal([event.payload for event in log_of(store)], wanted, "payloads of the log")
 
 
 def metadata_a_reader_changes_is_not_stored(store: EventStore) -> None:

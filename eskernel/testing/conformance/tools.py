@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 from typing import Any, Final, TypeVar
 
 from eskernel.codec import Codec
-from eskernel.contracts import EventStore
+from eskernel.contracts import EventStore, SnapshotStore
 from eskernel.errors import ConcurrencyConflict
-from eskernel.values import Event, Range, StreamId
+from eskernel.values import Event, Range, Snapshot, StreamId
 
 E = TypeVar("E", bound=Exception)
 
@@ -91,7 +91,30 @@ def payloads_of(store: EventStore, stream_id: StreamId, range: Range = ALL) -> l
 
 def log_of(store: EventStore, range: Range = ALL) -> list[Event]:
     """Return the events of the log."""
-    return store.fold_all(with_event, [], range)[0]
+    return page_of(store, range)[0]
+
+
+def page_of(
+    store: EventStore,
+    range: Range = ALL,
+    limit: int | None = None,
+    *,
+    types: Collection[str] | None = None,
+    aggregate_types: Collection[str] | None = None,
+) -> tuple[list[Event], int]:
+    """Return events of the log and the position reached."""
+    events: list[Event] = []
+    return store.fold_all(
+        with_event, events, range, limit=limit, types=types, aggregate_types=aggregate_types
+    )
+
+
+def latest(store: SnapshotStore, stream_id: StreamId = STREAM) -> Snapshot:
+    """Return a stream's newest snapshot; AssertionError if it has none."""
+    snapshot = store.load_latest(stream_id)
+    if snapshot is None:
+        raise AssertionError(f"no snapshot of {stream_id!a}, though one was stored")
+    return snapshot
 
 
 def require_unchanged(store: EventStore, before: list[Event], after_what: str) -> None:

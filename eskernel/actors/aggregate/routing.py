@@ -1,0 +1,78 @@
+"""Routing: aggregate actors as those see them who route to them, start them or hear of their end.
+
+These protocols let the shared services stand below the actors that use them.
+"""
+
+# ruff: noqa: D102 - the actors document their methods
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from pykka import ActorRef
+
+from eskernel.errors import EskernelError
+from eskernel.values import Accepted, Command, StreamId
+
+if TYPE_CHECKING:
+    from eskernel.actors.aggregate.bound_domain import BoundDomain
+    from eskernel.actors.aggregate.life import Life
+    from eskernel.actors.aggregate.requests import Request
+    from eskernel.actors.aggregate.turns import Turn
+
+
+class Routed(Protocol):
+    """What the routing table needs of an actor; see `caller_run`."""
+
+    stream_id: StreamId
+    life: Life
+    mailbox: deque[Request]
+    last_used: float
+
+    @property
+    def actor_ref(self) -> ActorRef[Any]: ...
+    def post(self, request: Request, turn: Turn | None = None, *, limited: bool = True) -> None: ...
+    def run(self) -> None: ...
+    def take_turn(self, turn: Turn, limit: int, idle_since: float | None = None) -> bool: ...
+    def interrupted(self, turn: Turn) -> None: ...
+    def waiting(self) -> int: ...
+    def has_work(self) -> bool: ...
+
+
+class Aggregate(Routed, Protocol):
+    """What those need who have commands for it; see `stream_actor` and `actor`."""
+
+    domain: BoundDomain
+    receipts: dict[str, tuple[int, int]] | None
+
+    def execute(self, command: Command) -> Accepted | EskernelError: ...
+    def recall(self, first: int, last: int) -> Accepted | EskernelError: ...
+
+
+class Starter(Protocol):
+    """The AggregateSupervisor, as those see it who need an aggregate."""
+
+    @property
+    def actor_ref(self) -> ActorRef[Any]: ...
+    def start_aggregate(self, stream_id: StreamId) -> Aggregate: ...
+    def create(self, stream_id: StreamId) -> Aggregate: ...
+    def end_aggregates(self, reason: BaseException | None) -> None: ...
+
+
+class Eviction(Protocol):
+    """What keeps the number of live aggregates down."""
+
+    def make_room(self, newest: Aggregate) -> None: ...
+
+
+class AggregateEnded(NamedTuple):
+    """An aggregate actor's one stop event, for its supervisor and for the manager.
+
+    Attributes:
+        actor: the actor.
+        reason: None when it was asked to stop or passivated, else what killed it.
+    """
+
+    actor: Routed
+    reason: BaseException | None

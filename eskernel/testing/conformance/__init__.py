@@ -1,0 +1,19 @@
+"""The conformance suite: the contracts of stores, in executable form."""
+
+from eskernel.testing.conformance.checking import BrokenGuarantee, BrokenGuarantees, Check
+from eskernel.testing.conformance.suites import (
+    check_event_store,
+    check_snapshot_store,
+    event_store_checks,
+    snapshot_store_checks,
+)
+
+__all__ = [
+    "BrokenGuarantee",
+    "BrokenGuarantees",
+    "Check",
+    "check_event_store",
+    "check_snapshot_store",
+    "event_store_checks",
+    "snapshot_store_checks",
+]

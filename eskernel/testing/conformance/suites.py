@@ -1,0 +1,88 @@
+"""All checks of an event store, and of a snapshot store."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from eskernel.contracts import EventStore, SnapshotStore
+from eskernel.testing.conformance import (
+    atomicity,
+    batches,
+    closing,
+    conflicts,
+    folding,
+    log_reading,
+    ordering,
+    races,
+    round_trips,
+    snapshot_values,
+    snapshots,
+    watching,
+)
+from eskernel.testing.conformance.checking import Check, Factory, Reopen, run
+
+_MODULES = (
+    *(ordering, conflicts, atomicity, folding, log_reading, round_trips, races, watching, closing),
+)
+
+
+def event_store_checks() -> tuple[Check[EventStore], ...]:
+    """Return every guarantee of an EventStore as a check to call with a factory.
+
+    With pytest: `@pytest.mark.parametrize("check", event_store_checks())`.
+    """
+    plain = chain.from_iterable(module.CHECKS for module in _MODULES)
+    return (
+        *(Check(function) for function in plain),
+        *(Check(function, needs="append_batch") for function in batches.CHECKS),
+        *(Check(function, needs="reopen") for function in closing.DURABILITY_CHECKS),
+    )
+
+
+def snapshot_store_checks() -> tuple[Check[SnapshotStore], ...]:
+    """Return every guarantee of a SnapshotStore as a check to call with a factory."""
+    return (
+        *(Check(function) for function in (*snapshots.CHECKS, *snapshot_values.CHECKS)),
+        Check(closing.snapshots_outlive_closing, needs="reopen"),
+    )
+
+
+def check_event_store(
+    factory: Factory[EventStore], *, reopen: Reopen[EventStore] | None = None
+) -> list[str]:
+    """Hold an event store to everything `eskernel.contracts.EventStore` promises.
+
+    `append_batch` is checked if the store has it. Every check gets a store of its own, which is
+    closed after it; all checks run, even if some fail.
+
+    Args:
+        factory: returns a new, empty store.
+        reopen: closes the store it is given and returns another of the same data. Leave it out
+            if the store does not outlive its closing: durability is then not checked.
+
+    Returns:
+        The guarantees checked, as sentences.
+
+    Raises:
+        BrokenGuarantees: an AssertionError, and an ExceptionGroup with one error for each
+            guarantee broken.
+    """
+    return run(event_store_checks(), factory, reopen)
+
+
+def check_snapshot_store(
+    factory: Factory[SnapshotStore], *, reopen: Reopen[SnapshotStore] | None = None
+) -> list[str]:
+    """Hold a snapshot store to everything `eskernel.contracts.SnapshotStore` promises.
+
+    Args:
+        factory: returns a new, empty store; if it has `close()`, that is called after each check.
+        reopen: as for `check_event_store`.
+
+    Returns:
+        The guarantees checked, as sentences.
+
+    Raises:
+        BrokenGuarantees: as `check_event_store`.
+    """
+    return run(snapshot_store_checks(), factory, reopen)

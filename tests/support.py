@@ -1,0 +1,50 @@
+"""What the tests share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def eventually(predicate: Callable[[], Any], timeout: float = 5) -> Any:
+    """Return the predicate's first true value.
+
+    Args:
+        predicate: asked again and again.
+        timeout: seconds after which the test has failed.
+    """
+    deadline = time.monotonic() + timeout
+    while not (value := predicate()):
+        assert time.monotonic() < deadline, f"not within {timeout} seconds: {predicate}"
+        time.sleep(0.001)
+    return value
+
+
+def run_threads(*targets: Callable[[], Any], timeout: float = 20) -> None:
+    """Run each target on a thread of its own, begin together, and fail if one raises or hangs.
+
+    Args:
+        targets: what to run.
+        timeout: seconds for all of them.
+    """
+    errors: list[BaseException] = []
+    gate = threading.Barrier(len(targets))
+
+    def run(target: Callable[[], Any]) -> None:
+        try:
+            gate.wait(timeout)
+            target()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(one,), daemon=True) for one in targets]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + timeout
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+        assert not thread.is_alive(), f"a thread hangs after {timeout} seconds"
+    if errors:
+        raise errors[0]

@@ -1,0 +1,132 @@
+import threading
+import time
+
+import pykka
+import pytest
+from pykka._envelope import Envelope
+from support import run_threads
+
+from eskernel.actors.supervision import Exit, Inbox, SupervisedActor, watch
+
+REF = SupervisedActor().actor_ref
+EXIT = Exit(REF, None)
+
+
+def asked(message="a question"):
+    return Envelope(message, reply_to=pykka.ThreadingFuture())
+
+
+def test_messages_come_out_in_the_order_they_went_in():
+    inbox = Inbox()
+    assert inbox.empty()
+    for number in range(5):
+        inbox.put(Envelope(number))
+    assert inbox.qsize() == 5
+    assert not inbox.empty()
+    assert [inbox.get().message for _ in range(5)] == list(range(5))
+    assert inbox.empty()
+
+
+def test_get_waits_for_a_message():
+    inbox = Inbox()
+    timer = threading.Timer(0.02, lambda: inbox.put(Envelope("late")))
+    timer.start()
+    assert inbox.get(timeout=5).message == "late"
+    timer.join()
+
+
+def test_get_gives_up_after_its_timeout():
+    inbox = Inbox()
+    before = time.monotonic()
+    with pytest.raises(TimeoutError):
+        inbox.get(timeout=0.05)
+    assert time.monotonic() - before >= 0.04
+
+
+def test_get_without_blocking_gives_up_at_once():
+    with pytest.raises(TimeoutError):
+        Inbox().get(block=False)
+
+
+def test_a_message_after_the_end_is_refused_at_once():
+    inbox = Inbox()
+    inbox.close(EXIT)
+    envelope = asked()
+    inbox.put(envelope)
+    assert inbox.empty()
+    with pytest.raises(pykka.ActorDeadError):
+        envelope.reply_to.get(timeout=0)
+
+
+def test_a_message_nobody_waits_for_disappears_after_the_end():
+    inbox = Inbox()
+    inbox.close(EXIT)
+    inbox.put(Envelope("told"))
+    assert inbox.empty()
+
+
+def test_closing_hands_over_what_was_waiting_only_once():
+    inbox = Inbox()
+    envelope = asked()
+    inbox.put(envelope)
+    inbox.watch(print)
+    assert inbox.close(EXIT) == ([envelope], [print])
+    assert inbox.close(EXIT) == ([], [])
+    assert inbox.empty()
+
+
+def test_watching_after_the_end_calls_at_once_and_with_the_first_exit():
+    inbox, heard = Inbox(), []
+    first = Exit(REF, ValueError("first"))
+    inbox.close(first)
+    inbox.close(EXIT)
+    inbox.watch(heard.append)
+    assert heard == [first]
+
+
+def test_every_message_is_either_handed_over_or_refused_while_the_inbox_closes():
+    for _ in range(200):
+        inbox = Inbox()
+        envelopes = [asked(number) for number in range(40)]
+        left = []
+
+        def put(some, inbox=inbox):
+            for envelope in some:
+                inbox.put(envelope)
+
+        def close(inbox=inbox, left=left):
+            left.extend(inbox.close(EXIT)[0])
+
+        run_threads(lambda: put(envelopes[:20]), lambda: put(envelopes[20:]), close)  # noqa: B023
+        handed_over = {envelope.message for envelope in left}
+        for envelope in envelopes:
+            if envelope.message in handed_over:
+                with pytest.raises(pykka.Timeout):
+                    envelope.reply_to.get(timeout=0)
+            else:
+                with pytest.raises(pykka.ActorDeadError):
+                    envelope.reply_to.get(timeout=0)
+        assert inbox.empty()
+
+
+def test_every_watcher_is_called_exactly_once_while_the_inbox_closes():
+    for _ in range(200):
+        inbox, heard = Inbox(), []
+
+        def observe(number, inbox=inbox, heard=heard):
+            inbox.watch(lambda _exit: heard.append(number))
+
+        def close(inbox=inbox):
+            for watcher in inbox.close(EXIT)[1]:
+                watcher(EXIT)
+
+        run_threads(*[lambda number=number: observe(number) for number in range(4)], close)  # noqa: B023
+        assert sorted(heard) == [0, 1, 2, 3]
+
+
+def test_only_supervised_actors_can_be_watched():
+    class Plain(pykka.ThreadingActor):
+        pass
+
+    with pytest.raises(AssertionError, match="is not a SupervisedActor"):
+        watch(Plain().actor_ref, print)
