@@ -59,6 +59,7 @@ def append_ids_outlive_closing(store: EventStore, reopen: Reopen[EventStore]) ->
     positions = [add(store, STREAM, n, n, append_id=append_id) for n, append_id in enumerate(ids)]
     before = log_of(store)
     store = reopen(store)
+    require_unchanged(store, before, "opening again")
     again = [add(store, STREAM, n, n, append_id=append_id) for n, append_id in enumerate(ids)]
     require_equal(again, positions, "positions of appends sent again")
     require_unchanged(store, before, "appends were sent again")

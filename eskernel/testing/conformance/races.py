@@ -99,6 +99,7 @@ def write(store: EventStore, stream_id: StreamId, tell: Callable[[int], Any] = i
 
 
 def sequences(appends: int) -> list[int]:
+    """Return the sequences of a stream that `write` has appended to so many times."""
     return [*range(1, appends * SIZE + 1)]
 
 

@@ -20,13 +20,13 @@ from eskernel.values import Receipt, Snapshot
 
 def a_stream_without_snapshots_has_none(store: SnapshotStore) -> None:
     """`load_latest` returns None, also when other streams have some."""
-    require_equal(store.loadlatest(STREAM), None, "the snapshot")
+    require_equal(store.load_latest(STREAM), None, "the snapshot")
     store.store(Snapshot(OTHER, 1, "state"))
-    require_equal(store.loadlatest(STREAM), None, "the snapshot")
-    require_equal(store.loadlatest((OTHER[1], OTHER[0])), None, "the snapshot")
+    require_equal(store.load_latest(STREAM), None, "the snapshot")
+    require_equal(store.load_latest((OTHER[1], OTHER[0])), None, "the snapshot")
 
 
-def the_highest_sequence_is_thelatest(store: SnapshotStore) -> None:
+def the_highest_sequence_is_the_latest(store: SnapshotStore) -> None:
     """By number, not by digits, nor by time; also when it was not stored last."""
     rising = (1, 9, 10, 11, 99, 100, 255, 256, 65_536, 2**31, 2**40)
     for stream_id, keep in ((("a", "1"), 1), (("a", "2"), 2), (("a", "3"), 100)):
@@ -56,7 +56,7 @@ def a_snapshot_of_the_same_sequence_is_replaced(store: SnapshotStore) -> None:
         for number in range(3):
             snapshot = Snapshot(STREAM, 7, number, f"v{number}", (Receipt("c", 1, number),), number)
             store.store(snapshot, keep=keep)
-            require_equal(store.loadlatest(STREAM), snapshot, "the snapshot stored last")
+            require_equal(store.load_latest(STREAM), snapshot, "the snapshot stored last")
 
 
 def snapshots_of_any_names_stay_apart(store: SnapshotStore) -> None:

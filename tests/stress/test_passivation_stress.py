@@ -1,0 +1,122 @@
+"""Aggregates passivated about every millisecond under 16 hammering threads."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+
+import pytest
+from stress_helpers import (
+    TYPE,
+    DeferredStore,
+    Ledger,
+    check_order,
+    check_states,
+    in_threads,
+    new_seed,
+    note,
+    noted,
+)
+
+from eskernel import Kernel
+from eskernel.errors import CommandRejected
+from eskernel_stores import MemoryStore
+
+pytestmark = pytest.mark.stress
+
+THREADS = 16
+STREAMS = [f"s{number}" for number in range(48)]
+
+
+@pytest.fixture
+def _quick_switches():
+    before = sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(before)
+
+
+def _hammer(kernel, store, domain, commands, seed, *, submit_share=0.0):
+    accepted: list[set] = [set() for _ in range(THREADS)]
+
+    def work(index):
+        rng = random.Random(seed * 100 + index)
+        futures = []
+        for n in range(commands):
+            if index == 0 and n == commands // 2:
+                sys.setswitchinterval(1e-5)
+            # Bursts on few streams, so that others become idle.
+            stream = STREAMS[(n // 200 * 7 + rng.randrange(4)) % len(STREAMS)]
+            if rng.random() < submit_share:
+                futures.append((stream, n, kernel.submit(note(stream, index, n))))
+                if len(futures) > 20:
+                    _take(futures, accepted[index], index)
+            else:
+                done = kernel.dispatch(note(stream, index, n), timeout=30)
+                assert done.events[0].payload["n"] == n
+                accepted[index].add((stream, index, n))
+            if rng.random() < 0.01:
+                with pytest.raises(CommandRejected):
+                    kernel.dispatch(note(stream, index, n)._replace(type="refuse"), timeout=30)
+        _take(futures, accepted[index], index)
+
+    in_threads(THREADS, work, within=100)
+    everything = [(stream, by, n) for stream in STREAMS for by, n in noted(store, stream)]
+    assert len(everything) == len(set(everything))
+    assert set(everything) == set().union(*accepted)
+    check_order(store, STREAMS)
+    check_states(kernel, store, STREAMS)
+    assert domain.overlaps == []
+    assert kernel._runtime.services.owners == {}
+
+
+def _take(futures, accepted, index):
+    for stream, n, future in futures:
+        future.result(30)
+        accepted.add((stream, index, n))
+    futures.clear()
+
+
+def test_200_000_commands_are_each_counted_once_while_aggregates_are_passivated(_quick_switches):
+    seed, store, domain = new_seed(), MemoryStore(), Ledger()
+    with Kernel({TYPE: domain}, store, passivation_timeout=0.001) as kernel:
+        _hammer(kernel, store, domain, 200_000 // THREADS, seed)
+        ended = kernel._runtime.services.manager.proxy().counts().get(5)[0]
+        assert ended > 50, "hardly anything was passivated"
+
+
+def test_submitted_and_dispatched_commands_mix_in_order(_quick_switches):
+    seed, store, domain = new_seed(), MemoryStore(), Ledger()
+    with Kernel({TYPE: domain}, store, passivation_timeout=0.001) as kernel:
+        _hammer(kernel, store, domain, 1500, seed, submit_share=0.3)
+
+
+def test_at_most_a_few_live_aggregates_lose_nothing(_quick_switches):
+    seed, store, domain = new_seed(), MemoryStore(), Ledger()
+    with Kernel({TYPE: domain}, store, max_live_aggregates=3, snapshot_interval=7) as kernel:
+        _hammer(kernel, store, domain, 1000, seed)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.002])
+def test_appends_that_end_later_are_each_counted_once_too(_quick_switches, delay):
+    seed, domain = new_seed(), Ledger()
+    store = DeferredStore(seed, delay)
+    with Kernel(
+        {TYPE: domain}, store, passivation_timeout=0.001, snapshot_interval=10
+    ) as kernel:
+        _hammer(kernel, store, domain, 1500 if not delay else 400, seed, submit_share=0.3)
+
+
+def test_the_timer_alone_passivates_everything_that_is_idle():
+    new_seed()
+    idle = threading.Event()
+    with Kernel({TYPE: Ledger()}, MemoryStore(), passivation_timeout=0.001) as kernel:
+        for n in range(200):
+            kernel.dispatch(note(f"i{n}", 0, n))
+        for _ in range(500):
+            if not kernel.live_aggregates():
+                idle.set()
+                break
+            threading.Event().wait(0.01)
+        assert idle.is_set()
+        assert kernel._runtime.services.routes == {}
