@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -48,3 +49,10 @@ def run_threads(*targets: Callable[[], Any], timeout: float = 20) -> None:
         assert not thread.is_alive(), f"a thread hangs after {timeout} seconds"
     if errors:
         raise errors[0]
+
+
+def new_seed() -> int:
+    """Return a random seed, printed so that a failing test tells it."""
+    seed = random.SystemRandom().randrange(2**32)
+    print("seed", seed)  # noqa: T201 - pytest shows it with a failure
+    return seed

@@ -17,6 +17,9 @@ from eskernel.actors.supervision.actor import log_error
 
 Job = Callable[[], Any]
 
+_GIVE_WAY = 0.001
+"""Seconds in which a thread of another pool can take the token passed on to it."""
+
 
 class JobQueue:
     """Work for the pool; outlives a pool that is restarted, so that no job is lost."""
@@ -87,6 +90,7 @@ class ActorPool(SupervisedActor):
         if isinstance(job, ActorPool):
             if job is not self and job._waiting:  # noqa: SLF001 - its own class
                 self._jobs.put(job)
+                time.sleep(_GIVE_WAY)
             return job is self
         job()
         return False

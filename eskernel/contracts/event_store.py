@@ -69,7 +69,7 @@ class EventStore(Protocol):
             StoreUnavailable: the store could not be reached; `outcome_unknown` tells whether the
                 events may be stored all the same.
             NotStorable: an open event holds something that cannot be stored.
-            ValueError: no events, or sequences with holes.
+            ValueError: no events, sequences with holes, or an event of another stream.
         """
         ...
 

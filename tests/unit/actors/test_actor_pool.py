@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import structlog
-from support import eventually, run_threads
+from support import eventually, new_seed, run_threads
 
 from eskernel.actors.pool import ActorPool, JobQueue
 from eskernel.actors.supervision import Backoff, ChildSpec, Supervisor, stop_and_wait, watch
@@ -118,8 +118,7 @@ def test_a_failing_logger_costs_no_thread_either(monkeypatch):
 
 @pytest.mark.parametrize("way", ENDS)
 def test_every_job_runs_exactly_once_while_the_pool_is_killed_and_restarted(way):
-    seed = random.randrange(2**32)
-    print("seed", seed)
+    seed = new_seed()
     rng = random.Random(seed)
     jobs, runs = JobQueue(), Counter()
     count, lock = 8000, threading.Lock()

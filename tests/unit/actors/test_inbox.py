@@ -120,7 +120,7 @@ def test_every_watcher_is_called_exactly_once_while_the_inbox_closes():
             for watcher in inbox.close(EXIT)[1]:
                 watcher(EXIT)
 
-        run_threads(*[lambda number=number: observe(number) for number in range(4)], close)  # noqa: B023
+        run_threads(*[lambda number=number: observe(number) for number in range(4)], close)
         assert sorted(heard) == [0, 1, 2, 3]
 
 
@@ -130,3 +130,49 @@ def test_only_supervised_actors_can_be_watched():
 
     with pytest.raises(AssertionError, match="is not a SupervisedActor"):
         watch(Plain().actor_ref, print)
+
+
+class Hooked:
+    """A condition around which something else happens first, or right after."""
+
+    def __init__(self, inbox, before=None, after=None):
+        self.inbox, self.condition = inbox, inbox._changed
+        self.before, self.after = before, after
+        inbox._changed = self
+
+    def __enter__(self):
+        if self.before:
+            self.inbox._changed = self.condition
+            self.before()
+        return self.condition.__enter__()
+
+    def __exit__(self, *exc_info):
+        self.condition.__exit__(*exc_info)
+        if self.after:
+            self.inbox._changed = self.condition
+            self.after()
+
+    def notify(self):
+        self.condition.notify()
+
+
+def test_a_message_whose_actor_ends_just_before_it_is_queued_is_refused():
+    inbox, envelope = Inbox(), asked()
+    Hooked(inbox, before=lambda: inbox.close(EXIT))
+    inbox.put(envelope)
+    assert inbox.empty()
+    with pytest.raises(pykka.ActorDeadError):
+        envelope.reply_to.get(timeout=0)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_watcher_whose_actor_ends_just_before_or_after_it_is_noted_is_called_once(moment):
+    inbox, heard = Inbox(), []
+
+    def close():
+        for watcher in inbox.close(EXIT)[1]:
+            watcher(EXIT)
+
+    Hooked(inbox, **{moment: close})
+    inbox.watch(heard.append)
+    assert heard == [EXIT]

@@ -1,5 +1,6 @@
 import threading
 import time
+from concurrent.futures import Future
 
 import pykka
 import pytest
@@ -116,6 +117,19 @@ def test_cancelling_while_it_is_resolved_leaves_one_outcome():
         reply = FutureReply()
         run_threads(reply.future.cancel, lambda reply=reply: reply.resolve(1))
         assert reply.future.cancelled() or reply.future.result(timeout=0) == 1
+
+
+def test_a_future_cancelled_in_the_middle_of_its_completion_stays_cancelled():
+    class Cancelled(Future):
+        def done(self):
+            before = super().done()
+            self.cancel()
+            return before
+
+    reply = FutureReply()
+    reply.future = Cancelled()
+    reply.resolve(1)
+    assert reply.future.cancelled()
 
 
 def test_an_ask_is_answered_once():

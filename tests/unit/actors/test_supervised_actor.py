@@ -5,7 +5,7 @@ import time
 import pykka
 import pytest
 import structlog
-from support import eventually, run_threads
+from support import eventually, new_seed, run_threads
 
 from eskernel.actors.supervision import SupervisedActor, stop_and_wait, watch
 
@@ -88,8 +88,7 @@ def test_an_ask_is_answered():
 
 @pytest.mark.parametrize("end", ["stop", "failing tell", "base exception"])
 def test_every_ask_is_answered_while_the_actor_ends(end):
-    seed = random.randrange(2**32)
-    print("seed", seed)
+    seed = new_seed()
     rng = random.Random(seed)
     for _ in range(100):
         ref = Worker.start()
@@ -102,8 +101,8 @@ def test_every_ask_is_answered_while_the_actor_ends(end):
                 except pykka.ActorDeadError:
                     outcomes.append(True)
 
-        def finish(ref=ref, pause=rng.random() * 0.002):
-            time.sleep(pause)  # somewhere among the asks
+        def finish(ref=ref):
+            time.sleep(rng.random() * 0.002)  # somewhere among the asks
             if end == "stop":
                 assert ref.stop(timeout=DEADLINE)
             else:
@@ -148,9 +147,9 @@ def test_a_failing_tell_runs_on_failure_and_ends_the_actor_with_its_reason(kind)
 
     error = kind("no")
     ref = Known.start()
-    exit = kill(ref, error)
-    assert exit.ref is ref
-    assert exit.reason is error
+    ended = kill(ref, error)
+    assert ended.ref is ref
+    assert ended.reason is error
     assert actors[0].log == [("failed", kind, error)]
     assert not ref.is_alive()
 
@@ -230,7 +229,7 @@ def test_watchers_hear_of_the_end_after_the_last_hook_and_when_it_is_over():
             seen.append(("hook", self.actor_ref.is_alive()))
 
     ref = Slow.start()
-    watch(ref, lambda exit: seen.append(("watcher", exit.ref.is_alive())))
+    watch(ref, lambda ended: seen.append(("watcher", ended.ref.is_alive())))
     assert ref.stop(timeout=DEADLINE)
     assert seen == [("hook", True), ("watcher", False)]
 

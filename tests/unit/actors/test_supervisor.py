@@ -64,10 +64,10 @@ class Fragile(Supervisor):
 class Family:
     """A supervisor under test, with the diary of its children."""
 
-    def __init__(self, names="abc", restart=Restart.PERMANENT, **options):
+    def __init__(self, names="abc", restart=Restart.PERMANENT, kind=Supervisor, **options):
         self.diary = []
         specs = [self.spec(name, restart) for name in names]
-        self.ref = Fragile.start(specs, **({"backoff": AT_ONCE} | options))
+        self.ref = kind.start(specs, **({"backoff": AT_ONCE} | options))
         self.exits = []
         watch(self.ref, self.exits.append)
 
@@ -155,11 +155,11 @@ def test_each_stuck_child_costs_no_more_than_its_own_deadline():
 
 @pytest.mark.parametrize("way", ENDS)
 def test_however_a_supervisor_ends_its_children_end_first(way):
-    family = Family("abc")
+    family = Family("abc", kind=Fragile)
     children = [info.ref for info in family.info().values()]
     ENDS[way](family.ref)
-    exit = eventually(lambda: family.exits)[0]
-    assert (exit.reason is None) == (way == "stop")
+    ended = eventually(lambda: family.exits)[0]
+    assert (ended.reason is None) == (way == "stop")
     assert not any(ref.is_alive() for ref in children)
     assert family.diary[-3:] == ["-c", "-b", "-a"]
 
@@ -278,11 +278,14 @@ def test_those_after_a_child_that_cannot_start_wait_for_it_unless_they_stand_alo
     ref = Supervisor.start(specs, strategy=strategy, backoff=AT_ONCE)
     children = ref.proxy().children
     eventually(lambda: all(child.ref for child in children().get(timeout=DEADLINE)))
-    assert family.diary == {
-        Strategy.ONE_FOR_ONE: ["+a", "+c", "+b"],
-        Strategy.REST_FOR_ONE: ["+a", "+b", "+c"],
-        Strategy.ONE_FOR_ALL: ["+a", "-a", "+a", "+b", "+c"],
-    }[strategy]
+    assert (
+        family.diary
+        == {
+            Strategy.ONE_FOR_ONE: ["+a", "+c", "+b"],
+            Strategy.REST_FOR_ONE: ["+a", "+b", "+c"],
+            Strategy.ONE_FOR_ALL: ["+a", "-a", "+a", "+b", "+c"],
+        }[strategy]
+    )
     assert ref.stop(timeout=DEADLINE)
     assert family.stop()
 
@@ -390,9 +393,7 @@ def test_failure_climbs_level_by_level_to_the_root():
     assert levels == ["level 3", "level 2", "level 1"]
     assert isinstance(reason, ValueError)
     assert kills == 2**3
-    assert not [
-        one for one in pykka.ActorRegistry.get_all() if issubclass(one.actor_class, Child)
-    ]
+    assert not [one for one in pykka.ActorRegistry.get_all() if issubclass(one.actor_class, Child)]
     assert family.stop()
 
 
