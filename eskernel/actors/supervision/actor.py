@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from queue import Empty
 from typing import Any
 
 import pykka
@@ -64,8 +65,8 @@ class SupervisedActor(pykka.ThreadingActor):
             self.on_wake()
         timeout = None if self.wake_at is None else max(0.0, self.wake_at - time.monotonic())
         try:
-            envelope = self.actor_inbox.get(timeout=timeout)  # type: ignore[call-arg]
-        except TimeoutError:
+            envelope = self._inbox.get(timeout=timeout)
+        except Empty:
             return
         if isinstance(envelope.message, _ActorStop):
             stop_requests.append(envelope)

@@ -8,8 +8,9 @@ sender is answered at once.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from pykka import ActorDeadError, ActorRef
@@ -32,13 +33,17 @@ Watcher = Callable[[Exit], None]
 
 
 class Inbox:
-    """A queue of envelopes, first in, first out, and those who want to know when it ends."""
+    """A queue of envelopes, first in, first out, and those who want to know when it ends.
+
+    The lock is a bare one: `with` takes and releases it in single steps, so an asynchronous
+    exception never leaves it held. A Condition's would be, as its `__enter__` is Python code.
+    """
 
     def __init__(self) -> None:
         # Guards the three fields below: after `_exit` is set nothing enters `_waiting`, and each
-        # watcher is called exactly once, by close() or by watch().
-        self._changed = threading.Condition(threading.Lock())
-        self._waiting: deque[Envelope[Any]] = deque()
+        # watcher is called exactly once, by close() or by watch(). Taking a message needs no lock.
+        self._lock = threading.Lock()
+        self._waiting: SimpleQueue[Envelope[Any]] = SimpleQueue()
         self._watchers: list[Watcher] = []
         self._exit: Exit | None = None
 
@@ -50,10 +55,9 @@ class Inbox:
         timeout: float | None = None,  # noqa: ARG002
     ) -> None:
         """Queue a message; answer it with `ActorDeadError` if the actor has ended."""
-        with self._changed:
+        with self._lock:
             if self._exit is None:
-                self._waiting.append(envelope)
-                self._changed.notify()
+                self._waiting.put(envelope)
                 return
         refuse(envelope, "the actor has ended")
 
@@ -65,26 +69,21 @@ class Inbox:
             timeout: seconds to wait, or None for ever.
 
         Raises:
-            TimeoutError: there was none in time.
+            queue.Empty: there was none in time.
         """
-        with self._changed:
-            if block and not self._waiting:
-                self._changed.wait_for(self._waiting.__len__, timeout)
-            if not self._waiting:
-                raise TimeoutError
-            return self._waiting.popleft()
+        return self._waiting.get(block, timeout)
 
     def qsize(self) -> int:
         """Return how many messages wait."""
-        return len(self._waiting)
+        return self._waiting.qsize()
 
     def empty(self) -> bool:
         """Return whether no message waits."""
-        return not self._waiting
+        return self._waiting.empty()
 
     def watch(self, watcher: Watcher) -> None:
         """Have `watcher(exit)` called once when the actor ends, at once if it has."""
-        with self._changed:
+        with self._lock:
             if self._exit is None:
                 self._watchers.append(watcher)
                 return
@@ -92,14 +91,16 @@ class Inbox:
 
     def close(self, exit: Exit) -> tuple[list[Envelope[Any]], list[Watcher]]:
         """End it; the first call returns what was waiting and who must be told."""
-        with self._changed:
+        with self._lock:
             if self._exit is not None:
                 return [], []
             self._exit = exit
-            left = list(self._waiting), self._watchers
-            self._waiting.clear()
-            self._watchers = []
-            return left
+            watchers, self._watchers = self._watchers, []
+            waiting = []
+            with suppress(Empty):
+                while True:
+                    waiting.append(self._waiting.get_nowait())
+            return waiting, watchers
 
 
 def refuse(envelope: Envelope[Any], why: str) -> None:

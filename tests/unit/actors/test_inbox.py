@@ -1,5 +1,6 @@
 import threading
 import time
+from queue import Empty
 
 import pykka
 import pytest
@@ -38,13 +39,13 @@ def test_get_waits_for_a_message():
 def test_get_gives_up_after_its_timeout():
     inbox = Inbox()
     before = time.monotonic()
-    with pytest.raises(TimeoutError):
+    with pytest.raises(Empty):
         inbox.get(timeout=0.05)
     assert time.monotonic() - before >= 0.04
 
 
 def test_get_without_blocking_gives_up_at_once():
-    with pytest.raises(TimeoutError):
+    with pytest.raises(Empty):
         Inbox().get(block=False)
 
 
@@ -133,27 +134,24 @@ def test_only_supervised_actors_can_be_watched():
 
 
 class Hooked:
-    """A condition around which something else happens first, or right after."""
+    """A lock around which something else happens first, or right after."""
 
     def __init__(self, inbox, before=None, after=None):
-        self.inbox, self.condition = inbox, inbox._changed
+        self.inbox, self.lock = inbox, inbox._lock
         self.before, self.after = before, after
-        inbox._changed = self
+        inbox._lock = self
 
     def __enter__(self):
         if self.before:
-            self.inbox._changed = self.condition
+            self.inbox._lock = self.lock
             self.before()
-        return self.condition.__enter__()
+        return self.lock.__enter__()
 
     def __exit__(self, *exc_info):
-        self.condition.__exit__(*exc_info)
+        self.lock.__exit__(*exc_info)
         if self.after:
-            self.inbox._changed = self.condition
+            self.inbox._lock = self.lock
             self.after()
-
-    def notify(self):
-        self.condition.notify()
 
 
 def test_a_message_whose_actor_ends_just_before_it_is_queued_is_refused():
