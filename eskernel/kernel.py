@@ -233,7 +233,7 @@ class Kernel:
         return self._middleware[index](command, call_next)
 
     def _run_chain(self, command: Command, reply: FutureReply) -> None:
-        if not reply.claim():
+        if not reply.claim(reply):
             return
         try:
             outcome: Any = self._call(0, command, None)

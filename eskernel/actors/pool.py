@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -26,9 +27,29 @@ class JobQueue:
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Job | ActorPool] = SimpleQueue()
-        self.put = self._jobs.put
+        # Set before the last jobs are run, and looked at after a job is put: so either the one who
+        # closes or the one who puts sees to it.
+        self._closed = False
         self.get = self._jobs.get
         self.qsize = self._jobs.qsize
+
+    def put(self, job: Job | ActorPool) -> None:
+        """Queue a job; once closed, run it."""
+        self._jobs.put(job)
+        if self._closed:
+            self._run_rest()
+
+    def close(self) -> None:
+        """Run on this thread what no pool will take any more, and see to it for later jobs."""
+        self._closed = True
+        self._run_rest()
+
+    def _run_rest(self) -> None:
+        with suppress(Empty):
+            while True:
+                job = self.get(block=False)
+                if not isinstance(job, ActorPool):
+                    run_job(job)
 
 
 class ActorPool(SupervisedActor):
@@ -78,8 +99,8 @@ class ActorPool(SupervisedActor):
         while not ended:
             try:
                 ended = self._work_one()
-            except BaseException as error:  # noqa: BLE001 - whatever the job raises
-                log_error("pool_job_failed", exc_info=error)
+            except BaseException as error:  # noqa: BLE001 - the thread must go on
+                log_error("pool_thread_interrupted", exc_info=error)
 
     def _work_one(self) -> bool:
         """Run one job; return whether this thread is to end."""
@@ -92,7 +113,7 @@ class ActorPool(SupervisedActor):
                 self._jobs.put(job)
                 time.sleep(_GIVE_WAY)
             return job is self
-        job()
+        run_job(job)
         return False
 
     def _next_job(self) -> Job | ActorPool:
@@ -103,3 +124,11 @@ class ActorPool(SupervisedActor):
             return self._jobs.get(block=not self._ending)
         finally:
             self._waiting.discard(me)
+
+
+def run_job(job: Job) -> None:
+    """Run a job; whatever it raises is logged and goes no further."""
+    try:
+        job()
+    except BaseException as error:  # noqa: BLE001 - see above
+        log_error("pool_job_failed", exc_info=error)

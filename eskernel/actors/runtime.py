@@ -146,8 +146,11 @@ class Runtime:
             for actor in waiting:
                 actor.take_turn(turn, 0)
             if not waiting:
-                return
+                break
             time.sleep(0.001)
+        for queue in (services.jobs, self.outer_jobs):
+            if queue is not None:
+                queue.close()
 
 
 _forkable: weakref.WeakSet[Services] = weakref.WeakSet()

@@ -15,7 +15,7 @@ from eskernel.codec.containers import (
 )
 from eskernel.codec.explain import MAX_DEPTH, Explainer
 from eskernel.codec.extensions import SCALAR_DECODERS, SCALAR_ENCODERS
-from eskernel.codec.foreign import MARKERS, NESTING, OPENERS, holds_foreign
+from eskernel.codec.foreign import FLAT, MARKERS, OPENERS, holds_foreign
 from eskernel.codec.records import DeclaredTypes
 from eskernel.errors import CorruptStore, InvalidDomain, NotStorable
 
@@ -93,7 +93,7 @@ class Codec:
                 data = b""
             else:
                 idle.append(pack)
-            if data[1:].translate(NESTING).isascii() and 0 < len(data) <= MAX_DEPTH:
+            if len(data.translate(None, FLAT)) == 1:  # nothing but the dict's own header
                 return data, value.copy()
         data = self.pack(value)
         return data, self.unpack(data)

@@ -19,11 +19,12 @@ If the result is ASCII, no foreign type was packed. If not, there may be one, or
 number or a text that has such a byte in it.
 """
 
-NESTING: Final = bytes(
-    0x80 if mark or 0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF else 0
+FLAT: Final = bytes(
+    byte
     for byte, mark in enumerate(MARKERS)
+    if not (mark or 0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF)
 )
-"""As `MARKERS`, for bytes that begin any container, bin or ext."""
+"""Bytes that begin no container, bin or ext: all but one of the bytes of a dict without any."""
 
 Opener = Callable[[Any], Iterable[Any]]
 """From a container to the values in it."""

@@ -26,8 +26,8 @@ class _Fields(NamedTuple):
     header: Any
     tags: tuple[str, ...]
     timestamp: int
-    position: int | None
     command_id: str | None
+    position: int | None
     unpack: Unpack | None
 
 
@@ -74,8 +74,8 @@ class Event(_Fields):
                 metadata,
                 tags,
                 timestamp,
-                position,
                 command_id,
+                position,
                 None,
             ),
         )
@@ -114,10 +114,10 @@ class Event(_Fields):
 
     def at(self, position: int) -> Event:
         """Return this event with its place in the log."""
-        return _new(Event, (*self[:7], position, *self[8:]))
+        return _new(Event, (*self[:8], position, self[9]))
 
     def _public(self) -> tuple[Any, ...]:
-        return (*self[:3], self.payload, dict(self.metadata), *self[5:9])
+        return (*self[:3], self.payload, dict(self.metadata), *self[5:7], self[8], self[7])
 
     def __eq__(self, other: object) -> bool:
         return self._public() == other._public() if isinstance(other, Event) else NotImplemented

@@ -17,9 +17,9 @@ from eskernel.values import Event, Range, Snapshot, StreamId
 
 A = TypeVar("A")
 Row = tuple[Any, ...]
-"""A sealed event without its decoder, then the id of its append."""
+"""A sealed event's fields, with the id of its append in place of the decoder."""
 
-_SEQUENCE, _TYPE, _POSITION, _APPEND_ID = 1, 2, 7, 9
+_SEQUENCE, _TYPE, _POSITION, _APPEND_ID = 1, 2, 8, 9
 _SLICE = 1000
 _new = tuple.__new__
 
@@ -75,10 +75,10 @@ class MemoryStore:
                 sequence += 1
                 position += 1
                 # Unpacking and packing again is the fastest way to exchange two of ten fields.
-                of, number, name, body, header, tags, time, _, by, _ = event
+                of, number, name, body, header, tags, time, by, _, _ = event
                 if number != sequence or of != stream_id:
                     raise ValueError(f"{event} is not event {sequence} of stream {stream_id}")
-                row = (of, number, name, body, header, tags, time, position, by, append_id)
+                row = (of, number, name, body, header, tags, time, by, position, append_id)
                 rows.append(row)
             if not rows:
                 raise ValueError("an append needs at least one event")

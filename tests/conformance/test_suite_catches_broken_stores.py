@@ -75,7 +75,7 @@ class TakesEqualEventsForARetry(MemoryStore):
     def _stored_before(self, stream_id, stream, events, expected_sequence, append_id):
         rows = stream[expected_sequence : expected_sequence + len(events)]
         if rows and len(rows) == len(events):
-            return rows[-1][7]
+            return rows[-1][8]
         return super()._stored_before(stream_id, stream, events, expected_sequence, append_id)
 
 

@@ -40,9 +40,9 @@ class Ledger:
     def handle_command(self, command: Any, state: Any) -> Any:
         stream = command[:2]
         me = threading.get_ident()
-        if self._inside.setdefault(stream, me) != me:
-            self.overlaps.append(stream)
         try:
+            if self._inside.setdefault(stream, me) != me:
+                self.overlaps.append(stream)
             if self.during is not None:
                 self.during(command)
             kind, payload = command.type, command.payload
@@ -54,7 +54,8 @@ class Ledger:
                 return None
             return {"type": "noted", "by": payload[0], "n": payload[1]}
         finally:
-            self._inside.pop(stream, None)
+            if stream in self._inside and self._inside[stream] == me:  # no call: see Interrupted
+                del self._inside[stream]
 
     def apply_event(self, payload: Any, state: Any) -> Any:
         return {"count": state["count"] + 1, "total": state["total"] + payload["n"]}
@@ -75,16 +76,17 @@ class DeferredStore(MemoryStore):
         if self.delay:
             time.sleep(self._random.random() * self.delay)
         results: list[int | Exception] = []
+        broken: set[Any] = set()
         for commit in commits:
             chance = self._random.random()
             if chance < self.failures / 2:
                 results.append(StoreUnavailable("made to fail", outcome_unknown=False))
             elif chance < self.failures:
                 if self._random.random() < 0.5:
-                    self._try_append(commit)
+                    self._try_append(commit, broken)
                 results.append(StoreUnavailable("made to fail", outcome_unknown=True))
             else:
-                results.append(self._try_append(commit))
+                results.append(self._try_append(commit, broken))
         return results
 
 

@@ -305,6 +305,9 @@ def test_the_limit_of_live_aggregates_outlives_an_exception():
     _interrupt_everywhere(_Bench(MemoryStore, max_live_aggregates=2), _fresh, still_evicts)
 
 
+# One of them may arrive in a weak reference's callback, which cannot pass it on.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("quick_switches")
 @pytest.mark.parametrize("mode", [MemoryStore, DeferredStore])
 def test_random_exceptions_on_hammering_threads_lose_and_repeat_nothing(mode):
     seed, store, domain = new_seed(), mode(), Ledger()
@@ -334,7 +337,7 @@ def test_random_exceptions_on_hammering_threads_lose_and_repeat_nothing(mode):
                     alive[me] = 1
                     done = kernel.dispatch(note(stream, index, n), timeout=10)
                     del alive[me]
-                    time.sleep(0)
+                    _look()
                 except Interrupted:
                     interrupted[0] += 1
                 except StoreUnavailable as error:
@@ -342,8 +345,7 @@ def test_random_exceptions_on_hammering_threads_lose_and_repeat_nothing(mode):
                 finally:
                     try:
                         alive.pop(me, None)
-                        for _ in range(3):  # what is under way arrives here at the latest
-                            time.sleep(0)
+                        _look()  # what is under way arrives here at the latest
                     except Interrupted:
                         interrupted[0] += 1
                 if done.__class__ is Accepted:
@@ -363,6 +365,10 @@ def test_random_exceptions_on_hammering_threads_lose_and_repeat_nothing(mode):
         eventually(lambda: not kernel._runtime.services.owners)
         check_states(kernel, store, streams)
     assert domain.overlaps == []
+
+
+def _look():
+    """Do nothing; on entry CPython looks whether an exception has arrived."""
 
 
 def _shielded(work):

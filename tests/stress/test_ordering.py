@@ -139,10 +139,6 @@ class _Slowing(dict):
             hook()
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="Services.succeed publishes the successor before it has the waiting requests",
-)
 def test_nobody_overtakes_requests_that_are_being_moved_to_a_successor():
     store, domain = MemoryStore(), Ledger()
     crashing, crash, published, go_on = (threading.Event() for _ in range(4))
@@ -170,10 +166,6 @@ def test_nobody_overtakes_requests_that_are_being_moved_to_a_successor():
     assert noted(store, "a") == [(0, 1), (0, 2)]
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="_retire: what arrives between its look at the mailbox and the route's change is late",
-)
 def test_nobody_overtakes_a_request_that_came_while_the_actor_retired():
     store, domain = MemoryStore(), Ledger()
     crashing, crash, looked, change, changed, go_on = (threading.Event() for _ in range(6))

@@ -23,18 +23,11 @@ from eskernel import Kernel
 from eskernel.errors import CommandRejected
 from eskernel_stores import MemoryStore
 
-pytestmark = pytest.mark.stress
+pytestmark = [pytest.mark.stress, pytest.mark.usefixtures("restored_switches")]
 
 THREADS = 16
 SHARED = [f"s{number}" for number in range(24)]
 STREAMS = [*SHARED, *(f"own{index}-{part}" for index in range(THREADS) for part in range(8))]
-
-
-@pytest.fixture
-def _quick_switches():
-    before = sys.getswitchinterval()
-    yield
-    sys.setswitchinterval(before)
 
 
 def _hammer(kernel, store, domain, commands, seed, *, submit_share=0.0, own_share=0.0):
@@ -79,7 +72,7 @@ def _take(futures, accepted, index):
     futures.clear()
 
 
-def test_200_000_commands_are_each_counted_once_while_aggregates_are_passivated(_quick_switches):
+def test_200_000_commands_are_each_counted_once_while_aggregates_are_passivated():
     seed, store, domain = new_seed(), MemoryStore(), Ledger()
     with Kernel({TYPE: domain}, store, passivation_timeout=0.001) as kernel:
         _hammer(kernel, store, domain, 200_000 // THREADS, seed, own_share=0.95)
@@ -87,20 +80,20 @@ def test_200_000_commands_are_each_counted_once_while_aggregates_are_passivated(
         assert ended > 50, "hardly anything was passivated"
 
 
-def test_submitted_and_dispatched_commands_mix_in_order(_quick_switches):
+def test_submitted_and_dispatched_commands_mix_in_order():
     seed, store, domain = new_seed(), MemoryStore(), Ledger()
     with Kernel({TYPE: domain}, store, passivation_timeout=0.001) as kernel:
         _hammer(kernel, store, domain, 1500, seed, submit_share=0.3)
 
 
-def test_at_most_a_few_live_aggregates_lose_nothing(_quick_switches):
+def test_at_most_a_few_live_aggregates_lose_nothing():
     seed, store, domain = new_seed(), MemoryStore(), Ledger()
     with Kernel({TYPE: domain}, store, max_live_aggregates=3, snapshot_interval=7) as kernel:
         _hammer(kernel, store, domain, 1000, seed)
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.002])
-def test_appends_that_end_later_are_each_counted_once_too(_quick_switches, delay):
+def test_appends_that_end_later_are_each_counted_once_too(delay):
     seed, domain = new_seed(), Ledger()
     store = DeferredStore(seed, delay)
     with Kernel(

@@ -108,9 +108,6 @@ def test_submitted_chains_of_middleware_are_answered_when_the_kernel_stops():
         stopper.join()
 
 
-@pytest.mark.xfail(
-    strict=False, reason="outer_jobs are not emptied after the middleware pool has ended"
-)
 def test_a_chain_submitted_while_the_kernel_stops_is_answered():
     kernel = Kernel({TYPE: Ledger()}, MemoryStore(), middleware=[_pass_on]).start()
     refuse_reentrance = kernel._refuse_reentrance

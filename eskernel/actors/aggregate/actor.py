@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from eskernel.actors.aggregate.deciding import crashed, decide
+from eskernel.actors.aggregate.deciding import crashed
 from eskernel.actors.aggregate.life import Life
 from eskernel.actors.aggregate.pipeline import Pipeline
 from eskernel.actors.aggregate.requests import (
@@ -65,22 +65,24 @@ class AggregateActor(StreamActor):
             problem = self.refresh()
             if problem is not None:
                 return problem
+        _, _, kind, _, command_id, expected, metadata, tags = command
         if (
-            command.command_id is not None
-            or command.expected_sequence is not None
-            or command.tags
-            or command.metadata
-            or command.type.__class__ is not str
+            command_id is not None
+            or expected is not None
+            or tags
+            or metadata
+            or kind.__class__ is not str
         ):
             early = self.decided_before(command, self.sequence)
             if early is not None:
                 return early
         append = services.append
+        decide = self.decide
         stream_id = self.stream_id
         conflicts = 0
         while True:
             sequence = self.sequence
-            decision = decide(self.domain, command, stream_id, sequence, self.state, services.now)
+            decision = decide(command, stream_id, sequence, self.state)
             if decision.__class__ is not tuple:
                 return self.conclude(decision)  # type: ignore[arg-type]
             events, state = decision
@@ -98,7 +100,7 @@ class AggregateActor(StreamActor):
                 return self.after_failed_append(error)
             self.state = state
             self.sequence = last
-            if command.command_id is not None or services.snapshot_interval:
+            if command_id is not None or services.snapshot_interval:
                 self.after_append(command, sequence)
             return _new(Accepted, (stream_id, last, position, events))
 

@@ -15,6 +15,7 @@ from eskernel.actors.aggregate.requests import Request, StopRequest, dead
 from eskernel.errors import KernelStopped, Overloaded, StoreUnavailable
 
 if TYPE_CHECKING:
+    from eskernel.actors.aggregate.routing import Aggregate
     from eskernel.actors.aggregate.services import Services
     from eskernel.actors.aggregate.turns import Turn
     from eskernel.values import StreamId
@@ -33,12 +34,16 @@ class CallerRunActor(ThreadlessActor):
     - An actor of its own accord ends only under ownership. Once its life is over it handles
       nothing more.
     - A dead actor keeps its route while it has appends in flight. Only an owner gives the route
-      up, and in the same step passes it, and the mailbox, on to a successor.
+      up, and under the same lock passes the mailbox on to a successor, its `heir` until the route
+      leads to it.
     - A request is in the mailbox of its `home`; elsewhere it is a leftover of an interrupted move.
+    - A calling thread handles no request but those that threads wait for: what interrupts it can
+      then be repaired. All other requests are the pool's.
     """
 
     __slots__ = (
         "announced",
+        "heir",
         "last_used",
         "life",
         "mailbox",
@@ -54,6 +59,7 @@ class CallerRunActor(ThreadlessActor):
         self.mailbox: deque[Request] = deque()
         self.last_used = services.monotonic()
         self.announced = False
+        self.heir: Aggregate | None = None
         self.tried = 0
         self.known_ref = None
 
@@ -146,13 +152,29 @@ class CallerRunActor(ThreadlessActor):
         """Have the reply given once the actor is released."""
         turn.answers.append((request.reply, outcome))
 
+    def _give_answers(self, turn: Turn) -> None:
+        services = self.services
+        pool_there = services.refusal is None
+        turn.give_answers(services.jobs.put if pool_there and not turn.ours else None)
+
     # Running.
 
     def run(self) -> None:
         """Handle messages on a pool thread."""
-        self.take_turn(self.services.turns.mine, POOL_BATCH)
+        turn = self.services.turns.mine
+        before, turn.ours = turn.ours, True
+        try:
+            self.take_turn(turn, POOL_BATCH)
+        finally:
+            turn.ours = before
 
-    def take_turn(self, turn: Turn, limit: int, idle_since: float | None = None) -> bool:
+    def take_turn(
+        self,
+        turn: Turn,
+        limit: int,
+        *,
+        idle_since: float | None = None,
+    ) -> bool:
         """Own the actor, if it is free, and handle at most `limit` messages.
 
         Args:
@@ -175,7 +197,7 @@ class CallerRunActor(ThreadlessActor):
             del owners[self]
             if self.has_work():
                 self.services.jobs.put(self.run)
-            turn.give_answers()
+            self._give_answers(turn)
         except BaseException:
             self.interrupted(turn)
             raise
@@ -185,8 +207,11 @@ class CallerRunActor(ThreadlessActor):
         mailbox = self.mailbox
         self.settle(turn)
         while mailbox and limit > 0 and not self.life.over and not self.held_up():
+            request = mailbox[0]
+            if not (turn.ours or request.reply.quick):
+                break
             turn.mark = self.tried
-            turn.message = request = mailbox[0]
+            turn.message = request
             mailbox.popleft()
             if request.home is self and request.begin():
                 self.handle(request, turn)
@@ -201,7 +226,7 @@ class CallerRunActor(ThreadlessActor):
         """Repair what an exception at any point of a turn left; safe to repeat.
 
         The state is dropped, as after an append of unknown outcome. A request the thread handled
-        for somebody else is tried again if nothing of it was appended.
+        from the mailbox is tried again if nothing of it was appended.
         """
         owners = self.services.owners
         try:
@@ -213,9 +238,9 @@ class CallerRunActor(ThreadlessActor):
             turn.message = None
             if owners.get(self) is turn:
                 del owners[self]
-            if self.waiting():
+            if self.waiting() or (self.life.over and not self.announced):
                 self.services.jobs.put(self.run)
-            turn.give_answers()
+            self._give_answers(turn)
 
     def _put_back(self, turn: Turn) -> None:
         request = turn.message
@@ -242,24 +267,29 @@ class CallerRunActor(ThreadlessActor):
 
     def _retire(self, turn: Turn) -> None:
         """Answer or pass on what waits, leave the routing table, tell of the end once."""
-        refusal = self.services.refusal
-        waiting = list(self.mailbox)
-        movable = []
-        for request in waiting:
-            if request.home is not self:
-                continue
-            if isinstance(request, StopRequest):
-                self.answer(turn, request, None)
-            elif refusal is not None:
-                self.answer(turn, request, KernelStopped(refusal))
-            elif not request.movable:
-                self.answer(turn, request, dead(self))
-            else:
-                movable.append(request)
-        if not self.services.succeed(self, movable):
+        waiting: list[Request] = []
+
+        def leave() -> list[Request]:
+            waiting.extend(self.mailbox)
+            return [one for one in waiting if one.home is self and self._passes_on(one, turn)]
+
+        if not self.services.succeed(self, leave):
             return
         for _ in waiting:
             self.mailbox.popleft()
         if not self.announced:
             self.announced = True
             self.services.announce_end(self, self.life.reason)
+
+    def _passes_on(self, request: Request, turn: Turn) -> bool:
+        """Return whether a successor can answer a request; else answer it."""
+        refusal = self.services.refusal
+        if isinstance(request, StopRequest):
+            self.answer(turn, request, None)
+        elif refusal is not None:
+            self.answer(turn, request, KernelStopped(refusal))
+        elif not request.movable:
+            self.answer(turn, request, dead(self))
+        else:
+            return True
+        return False

@@ -50,10 +50,10 @@ def _wait(
         actor.post(request, services.turns.mine)
         in_time = reply.wait(deadline - time.monotonic())
     except BaseException:
-        reply.claim()  # if it has not begun, it never will
+        reply.claim(reply)  # if it has not begun, it never will
         raise
     if not in_time:
-        started = not reply.claim()
+        started = not reply.claim(reply)
         advice = "it may still finish" if started else "it never began and never will"
         raise DispatchTimeout(
             f"no answer from {actor.stream_id} within {seconds} s; {advice}", started=started

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import threading
 import time
 from collections import deque
 
@@ -11,6 +10,7 @@ import structlog
 
 from eskernel.actors.aggregate.routing import Aggregate
 from eskernel.actors.aggregate.services import Services
+from eskernel.actors.aggregate.turns import Turn
 from eskernel.actors.supervision import SupervisedActor
 
 log = structlog.get_logger("eskernel")
@@ -50,9 +50,10 @@ class Passivator(SupervisedActor):
             if actor.last_used <= idle_since or actor.life.over
         ]
         turn = self._services.turns.mine
+        turn.ours = True
         for start in range(0, len(idle), _SLICE):
             for actor in idle[start : start + _SLICE]:
-                actor.take_turn(turn, 0, idle_since)
+                actor.take_turn(turn, 0, idle_since=idle_since)
             time.sleep(_PAUSE)
         self.wake_at = time.monotonic() + self._tick
 
@@ -71,32 +72,37 @@ class LeastRecentlyUsed:
     def __init__(self, services: Services, limit: int) -> None:
         self._services = services
         self._limit = limit
-        # Held by the one thread that evicts; others need not wait for it.
-        self._evicting = threading.Lock()
+        # Holds the turn of the one thread that evicts; others need not wait for it. Taken and
+        # given back in single steps, as in `turns`.
+        self._evictor: dict[str, Turn] = {}
         self._oldest: deque[tuple[float, Aggregate]] = deque()
 
     def make_room(self, newest: Aggregate) -> None:
         """End aggregates until no more than the limit are live, `newest` not among them."""
-        if len(self._services.routes) <= self._limit or not self._evicting.acquire(blocking=False):
+        if len(self._services.routes) <= self._limit:
             return
-        try:
-            excess = len(self._services.routes) - self._limit
-            for _ in range(excess):
-                if not self._evict_one(newest):
-                    break
-        finally:
-            self._evicting.release()
-
-    def _evict_one(self, newest: Aggregate) -> bool:
         turn = self._services.turns.mine
+        evictor = self._evictor
+        try:
+            if evictor.setdefault("is", turn) is turn:
+                excess = len(self._services.routes) - self._limit
+                while excess > 0 and self._evict_one(turn, newest):
+                    excess -= 1
+        finally:
+            # No call here: between two of these steps nothing can interrupt.
+            if "is" in evictor and evictor["is"] is turn:
+                del evictor["is"]
+
+    def _evict_one(self, turn: Turn, newest: Aggregate) -> bool:
         for scanned in (False, True):
             if scanned:
                 self._scan()
             while self._oldest:
                 last_used, actor = self._oldest.popleft()
-                if actor is newest or actor.last_used != last_used or actor.life.over:
+                used_since = actor.last_used != last_used
+                if actor is newest or used_since or not self._services.routes_to(actor):
                     continue
-                if actor.take_turn(turn, 0, last_used) and actor.life.over:
+                if actor.take_turn(turn, 0, idle_since=last_used) and actor.life.over:
                     return True
         return False
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from eskernel.actors.aggregate.deciding import decide
 from eskernel.actors.aggregate.requests import CommandRequest, ReadRequest, Request
 from eskernel.actors.committer import Chain, ChainBroken, CommitQueue, Outcome
 from eskernel.contracts import Commit
@@ -89,10 +88,7 @@ class Pipeline:
         elif early is not None:
             self._reply(request, early, turn)
         else:
-            now = actor.services.now
-            decision = decide(
-                actor.domain, command, actor.stream_id, self.sequence, self.state, now
-            )
+            decision = actor.decide(command, actor.stream_id, self.sequence, self.state)
             if isinstance(decision, tuple):
                 self._append(request, *decision)
             else:

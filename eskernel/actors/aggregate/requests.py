@@ -37,7 +37,7 @@ class Request:
     def begin(self) -> bool:
         """Return whether it is still wanted."""
         if not self.begun:
-            self.begun = self.reply.claim()
+            self.begun = self.reply.claim(self)
         return self.begun
 
 

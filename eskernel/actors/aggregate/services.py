@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pykka import ActorRef
 
+from eskernel.actors.aggregate.deciding import decider
 from eskernel.actors.aggregate.limits import Limits
 from eskernel.actors.aggregate.routing import Aggregate, AggregateEnded, Eviction, Routed, Starter
 from eskernel.actors.aggregate.turns import Turn, Turns
@@ -18,7 +19,7 @@ from eskernel.errors import KernelStopped, UnknownAggregateType
 from eskernel.values import StreamId, check_identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from eskernel.actors.aggregate.bound_domain import BoundDomain
     from eskernel.actors.aggregate.requests import Request
@@ -58,6 +59,7 @@ class Services:
         with_middleware: bool = False,
     ) -> None:
         self.domains = domains
+        self.deciders = {name: decider(domain, clock.time) for name, domain in domains.items()}
         self.store = store
         self.append = store.append
         self.snapshots = snapshots
@@ -115,26 +117,41 @@ class Services:
         if self.routes_to(actor):
             del self.routes[actor.stream_id]
 
-    def succeed(self, actor: Routed, requests: list[Request]) -> bool:
+    def succeed(self, actor: Routed, leave: Callable[[], Sequence[Request]]) -> bool:
         """Take a dead actor from the routing table and pass its requests to a successor.
 
-        One step under the stripe lock, so that no later request of the same sender gets ahead.
+        The route goes first. From then on newcomers wait for the stripe lock, and whoever still
+        puts something into the old mailbox moves it himself before he sends again. So no later
+        request of a sender gets ahead of an earlier one.
+
+        Args:
+            actor: the dead one; the caller owns it.
+            leave: returns, under the lock, the requests to pass on.
 
         Returns:
-            False when there are requests but no supervisor to start a successor: try again.
+            False when there is no supervisor that could start a successor: try again.
         """
-        with self.stripe(actor.stream_id):
-            if not requests:
-                self._unroute(actor)
+        stream_id = actor.stream_id
+        with self.stripe(stream_id):
+            supervisor = self.supervisor
+            if supervisor is None and self.refusal is None:
+                return False
+            self._unroute(actor)
+            requests = leave()
+            if not requests and actor.heir is None:
                 return True
-            successor = self.routes.get(actor.stream_id)
-            if successor is None or successor is actor:
-                if self.supervisor is None:
-                    return False
-                successor = self.routes[actor.stream_id] = self.supervisor.create(actor.stream_id)
+            successor = self.routes.get(stream_id) or actor.heir
+            if successor is None:
+                assert supervisor is not None, "a kernel that has stopped passes nothing on"
+                # Remembered, so that after an interruption those who are in it are not lost.
+                successor = actor.heir = supervisor.create(stream_id)
+            mailbox = successor.mailbox
             for request in requests:
+                # No call between these two: nothing can interrupt there.
                 request.home = successor
-                successor.mailbox.append(request)
+                mailbox += (request,)
+            self.routes[stream_id] = successor
+            actor.heir = None
         self.jobs.put(successor.run)
         return True
 

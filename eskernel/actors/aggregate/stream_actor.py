@@ -44,13 +44,14 @@ class StreamActor(CallerRunActor):
     - `retry`: when a failed rehydration may be tried again, how many have failed, the last error.
     """
 
-    __slots__ = ("domain", "receipts", "retry", "sequence", "stale", "state")
+    __slots__ = ("decide", "domain", "receipts", "retry", "sequence", "stale", "state")
 
     def __init__(
         self, stream_id: StreamId, domain: BoundDomain, services: Services, life: Life
     ) -> None:
         super().__init__(stream_id, services, life)
         self.domain = domain
+        self.decide = services.deciders[domain.name]
         self.sequence = -1
         self.state: Any = None
         self.receipts: Receipts | None = None

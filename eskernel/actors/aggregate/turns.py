@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,25 +33,35 @@ class Turn:
     Attributes:
         running: whether domain code may be on this thread's stack, so that a call back into the
             kernel must be refused.
+        ours: whether the thread is one of the kernel's, which nothing interrupts from outside.
         answers: replies to give once the actor is released, with their outcomes.
         message: the queued request the thread is handling, or None.
         mark: the actor's `tried` when it began; another value now means that it has appended.
     """
 
-    __slots__ = ("answers", "mark", "message", "running")
+    __slots__ = ("answers", "mark", "message", "ours", "running")
 
     def __init__(self) -> None:
         self.running = False
+        self.ours = False
         self.answers: deque[tuple[AnyReply, Any]] = deque()
         self.message: Request | None = None
         self.mark = 0
 
-    def give_answers(self) -> None:
-        """Complete the replies; safe to repeat, and to be interrupted."""
+    def give_answers(self, elsewhere: Callable[[Callable[[], None]], None] | None = None) -> None:
+        """Complete the replies; safe to repeat, and to be interrupted.
+
+        Args:
+            elsewhere: has another thread call what it is given; for replies that may run anybody's
+                code, or could not stand an interruption. None: complete them all here.
+        """
         answers = self.answers
         while answers:
             reply, outcome = answers[0]
-            reply.resolve(outcome)
+            if elsewhere is None or reply.quick:
+                reply.resolve(outcome)
+            else:
+                elsewhere(partial(reply.resolve, outcome))
             # Two threads never share a turn, but a callback may have come here again.
             if answers and answers[0][0] is reply:
                 answers.popleft()

@@ -9,11 +9,13 @@ from support import run_threads
 from eskernel.actors.aggregate.replies import FutureReply, PykkaReply, WaitedReply
 from eskernel.actors.aggregate.requests import Request
 
+ME, ANOTHER = object(), object()
+
 
 def test_only_one_of_many_threads_claims_a_waited_reply():
     for _ in range(100):
         reply, claims = WaitedReply(), []
-        claim = lambda reply=reply, claims=claims: claims.append(reply.claim())  # noqa: E731
+        claim = lambda reply=reply, claims=claims: claims.append(reply.claim(object()))  # noqa: E731
         run_threads(*[claim] * 8)
         assert sorted(claims) == [False] * 7 + [True]
 
@@ -64,9 +66,16 @@ def test_only_the_first_outcome_of_a_waited_reply_counts(outcome):
     assert reply.outcome is outcome
 
 
+def test_the_one_who_claimed_a_waited_reply_may_ask_again():
+    reply = WaitedReply()
+    assert reply.claim(ME)
+    assert not reply.claim(ANOTHER)
+    assert reply.claim(ME)
+
+
 def test_a_future_is_completed_once():
     reply = FutureReply()
-    assert reply.claim()
+    assert reply.claim(ME)
     assert reply.future.running()
     assert not reply.future.cancel()
     reply.resolve(1)
@@ -91,7 +100,7 @@ def test_an_exception_is_raised_from_the_future():
 def test_a_cancelled_future_is_not_claimed_and_stays_cancelled():
     reply = FutureReply()
     assert reply.future.cancel()
-    assert not reply.claim()
+    assert not reply.claim(ME)
     reply.resolve(1)
     assert reply.future.cancelled()
 
@@ -107,7 +116,7 @@ def test_a_future_is_either_cancelled_or_claimed():
     for _ in range(200):
         reply, said = FutureReply(), {}
         cancel = lambda r=reply, s=said: s.update(cancelled=r.future.cancel())  # noqa: E731
-        claim = lambda r=reply, s=said: s.update(claimed=r.claim())  # noqa: E731
+        claim = lambda r=reply, s=said: s.update(claimed=r.claim(ME))  # noqa: E731
         run_threads(cancel, claim)
         assert said["cancelled"] != said["claimed"]
 
@@ -135,7 +144,7 @@ def test_a_future_cancelled_in_the_middle_of_its_completion_stays_cancelled():
 def test_an_ask_is_answered_once():
     future = pykka.ThreadingFuture()
     reply = PykkaReply(future)
-    assert reply.claim()
+    assert reply.claim(ME)
     reply.resolve(1)
     reply.resolve(2)
     assert future.get(timeout=0) == 1
@@ -150,7 +159,7 @@ def test_an_ask_gets_the_exception_raised():
 
 def test_a_tell_has_nobody_to_answer():
     reply = PykkaReply(None)
-    assert reply.claim()
+    assert reply.claim(ME)
     reply.resolve(1)
     reply.resolve(2)
 
@@ -159,13 +168,13 @@ def test_a_request_begun_stays_begun():
     request = Request(WaitedReply())
     assert request.begin()
     assert request.begin()
-    assert not request.reply.claim()
+    assert not request.reply.claim(ME)
 
 
 def test_a_request_whose_caller_gave_up_never_begins():
     reply = WaitedReply()
     request = Request(reply)
-    assert reply.claim()  # by the caller
+    assert reply.claim(ME)  # by the caller
     assert not request.begin()
     assert not request.begin()
     assert not request.begun

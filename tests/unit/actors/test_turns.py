@@ -8,6 +8,8 @@ from eskernel.actors.aggregate.turns import Turn, Turns
 class Replies:
     """Records what each reply was given; a hook may run inside."""
 
+    quick = False
+
     def __init__(self, log, name, during=lambda: None):
         self.log, self.name, self.during = log, name, during
 
@@ -79,6 +81,18 @@ def test_an_interrupted_answer_is_given_again():
     turn.give_answers()
     assert log == [("a", 1), ("a", 1), ("b", 2)]
     assert not turn.answers
+
+
+def test_only_quick_answers_are_given_where_somebody_else_can_give_the_others():
+    turn, log, passed_on = Turn(), [], []
+    waited = WaitedReply()
+    turn.answers += [(Replies(log, "a"), 1), (waited, 2)]
+    turn.give_answers(passed_on.append)
+    assert not turn.answers
+    assert log == []
+    assert waited.wait(0)
+    passed_on[0]()
+    assert log == [("a", 1)]
 
 
 def test_the_waiting_thread_wakes_although_the_answer_is_repeated():

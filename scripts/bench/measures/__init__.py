@@ -1,0 +1,43 @@
+"""The measures, in the order of the table; each module has `measure(scale, say)`.
+
+`scale` is 1 for the figures that count and less for a quick look; `say` takes a word on the
+progress. Modules are imported when they run: some need libraries that others do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from scripts.bench.figure import Figure
+from scripts.bench.timing import Say
+
+Measure = Callable[[float, Say], list[Figure]]
+
+MEASURES = (
+    "bare_loop",
+    "eventsourcing_app",
+    "pykka_asks",
+    "many_callers",
+    "hot_aggregate",
+    "new_aggregates",
+    "idle_memory",
+    "passivating",
+    "long_stream",
+    "rehydration",
+    "latency",
+    "submitting",
+    "command_ids",
+    "orders",
+    "snapshots",
+    "creation",
+)
+NEED_THE_CORE_ONLY = tuple(
+    name for name in MEASURES if name not in ("eventsourcing_app", "creation")
+)
+
+
+def load_measure(name: str) -> Measure:
+    """Return the function that takes a measure."""
+    measure: Measure = import_module(f"{__name__}.{name}").measure
+    return measure

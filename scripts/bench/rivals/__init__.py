@@ -1,0 +1,1 @@
+"""What eskernel is measured against: other ways to carry out the same commands."""

@@ -1,0 +1,82 @@
+"""Timing: loads run in turn in one process, so that what slows the machine slows them all."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from statistics import median
+from time import perf_counter
+from typing import NamedTuple
+
+from scripts.bench.figure import RATIO, Figure, a_second
+
+Say = Callable[[str], None]
+"""Takes a word on the progress of a measure."""
+
+
+class Load(NamedTuple):
+    """Something to time.
+
+    Attributes:
+        size: how many commands, or whatever is counted, one run carries out.
+        run: carries them out, or returns the seconds it timed itself.
+    """
+
+    size: int
+    run: Callable[[], float | None]
+
+    def rate(self) -> float:
+        """Return how many are carried out in a second, timed once."""
+        gc.collect()  # nobody pays for a neighbour's garbage
+        start = perf_counter()
+        timed = self.run()
+        return self.size / (perf_counter() - start if timed is None else timed)
+
+
+class Rates(NamedTuple):
+    """The rates of two loads, round by round.
+
+    Attributes:
+        ours, theirs: per second.
+    """
+
+    ours: list[float]
+    theirs: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast ours is: the median of the rounds' ratios."""
+        return median(self._ratios())
+
+    def figure(self, measure: str, at_least: float | None = None) -> Figure:
+        """Return the comparison as a line of the table."""
+        ours, theirs = median(self.ours), median(self.theirs)
+        shown = f"{a_second(ours)} against {a_second(theirs)}"
+        details = {"ours": ours, "theirs": theirs, "ratios": self._ratios()}
+        return Figure(measure, self.ratio, RATIO, shown, at_least, details=details)
+
+    def _ratios(self) -> list[float]:
+        return [mine / other for mine, other in zip(self.ours, self.theirs, strict=True)]
+
+
+def alternate(rounds: int, ours: Load, theirs: Load, say: Say) -> Rates:
+    """Run two loads in turn, after one round that does not count."""
+    rates = Rates([], [])
+    for number in range(rounds + 1):
+        say(f"round {number} of {rounds}")
+        pair = (ours.rate(), theirs.rate())
+        if number:
+            rates.ours.append(pair[0])
+            rates.theirs.append(pair[1])
+    return rates
+
+
+def quantile(numbers: Sequence[float], share: float) -> float:
+    """Return the number that `share` of the numbers do not exceed."""
+    ordered = sorted(numbers)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+def scaled(count: int, scale: float, least: int = 1) -> int:
+    """Return a count made smaller or larger for a quick or a thorough run."""
+    return max(int(count * scale), least)

@@ -1,0 +1,199 @@
+"""The demo shows each fact, and fails when one is not as it should be."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "scripts" / "demo.py"
+COLOUR = re.compile(r"\x1b\[\d+m")
+
+FACTS = """
+├── aggregate-supervisor (AggregateSupervisor)
+✓ running: kernel, actor-pool, aggregate-supervisor, aggregate-manager, timer
+→ bank_account/acc-1: deposit {'amount': 100}
+✓ events stored: 1 deposited 100
+→ bank_account/acc-1: withdraw {'amount': 10}
+✓ state, sequence: {'balance': 90}, 2
+│   └── bank_account/acc-1 (AggregateActor)
+→ bank_account/acc-1: withdraw {'amount': 1000}
+✓ the caller gets: CommandRejected
+✓ reason: insufficient_funds
+✓ live aggregates: none
+✓ its actor still alive: no
+✓ what is stored: 1 deposited 100, 2 withdrawn 10
+✓ state, sequence: {'balance': 140}, 3
+→ bank_account/acc-1: deposit {'amount': 25} command_id='transfer-7'
+→ bank_account/acc-1: deposit {'amount': 25} command_id='transfer-7'
+✓ sequence the second time: 4
+✓ state, sequence: {'balance': 165}, 4
+✓ the caller gets: AggregateCrashed
+✓ cause: RuntimeError('the reels are stuck')
+kernel log: warning: aggregate_crashed ('slot_machine', 's-1')
+✓ a fresh actor goes on at sequence: 2
+✓ state, sequence: {'balance': 165}, 4
+✓ the account goes on at sequence: 5
+All as it should be
+"""
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments, by default the demo as `make demo` does."""
+    return subprocess.run(
+        [sys.executable, *(arguments or [str(DEMO)])],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
+    )
+
+
+def run_after(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the demo in a process that has run this program before."""
+    path = f"import sys; sys.path[:0] = {[str(DEMO.parent), *sys.path]!r}\n"
+    return run("-c", f"{path}{program}\nimport demo\nsys.exit(demo.main())", **environment)
+
+
+@pytest.fixture(scope="module")
+def successful():
+    return run()
+
+
+def in_order(facts: list[str], output: str) -> list[str]:
+    """Return the facts not found in the output, each looked for after the one before."""
+    missing, position = [], 0
+    for fact in facts:
+        found = output.find(fact, position)
+        if found < 0:
+            missing.append(fact)
+        else:
+            position = found + len(fact)
+    return missing
+
+
+def test_the_demo_shows_every_fact_in_order_and_succeeds(successful):
+    assert (successful.returncode, successful.stderr) == (0, "")
+    assert in_order(FACTS.strip().splitlines(), successful.stdout) == []
+
+
+def test_nothing_but_the_demo_prints(successful):
+    begins = ("●", "kernel", "├", "│", "└", "✓", "→", "eskernel:", "All as")
+    lines = [line.strip() for line in successful.stdout.splitlines() if line.strip()]
+    assert [line for line in lines if not line.startswith(begins)] == []
+
+
+NOT_COUNTED = """
+from domains import bank_account
+bank_account.apply_event = lambda payload, state: state
+"""
+OVERDRAWN = """
+from domains import bank_account
+def handle_command(command, state):
+    kind = {"deposit": "deposited", "withdraw": "withdrawn"}[command.type]
+    return {"type": kind, **command.payload}
+bank_account.handle_command = handle_command
+"""
+CRASHING = """
+from domains import bank_account
+def apply_event(payload, state): raise ValueError("cannot add")
+bank_account.apply_event = apply_event
+"""
+RESTLESS = """
+from eskernel.actors.aggregate.passivation import Passivator
+Passivator.on_wake = lambda self: None
+import demo
+demo.PATIENCE = 0.1
+"""
+FORGETFUL = """
+from eskernel_stores import MemoryStore
+MemoryStore.fold = lambda self, stream, function, initial, range=None: initial
+"""
+COUNTED_TWICE = """
+import eskernel, functools
+eskernel.Kernel = functools.partial(eskernel.Kernel, receipts_kept=0)
+"""
+SWALLOWED = """
+from eskernel import Kernel
+from eskernel.errors import AggregateCrashed
+dispatch = Kernel.dispatch
+def swallow(self, command):
+    try: return dispatch(self, command)
+    except AggregateCrashed: return None
+Kernel.dispatch = swallow
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        pytest.param(
+            NOT_COUNTED,
+            "({'balance': 0}, 1), but it should be ({'balance': 100}, 1)",
+            id="events are not applied",
+        ),
+        pytest.param(OVERDRAWN, "but it should be CommandRejected", id="nothing is refused"),
+        pytest.param(
+            CRASHING,
+            "AggregateCrashed: ('bank_account', 'acc-1') crashed on 'deposit'",
+            id="the domain crashes",
+        ),
+        pytest.param(
+            RESTLESS,
+            "the idle actor is stopped: not within 0.1 seconds",
+            id="nothing is passivated",
+        ),
+        pytest.param(
+            FORGETFUL,
+            "[], but it should be ['1 deposited 100', '2 withdrawn 10']",
+            id="the store forgets",
+        ),
+        pytest.param(
+            COUNTED_TWICE,
+            "sequence the second time: 5, but it should be 4",
+            id="repeats are counted",
+        ),
+        pytest.param(
+            SWALLOWED,
+            "the caller gets: None, but it should be AggregateCrashed",
+            id="crashes are swallowed",
+        ),
+    ],
+)
+def test_the_demo_fails_and_says_why_when_something_is_broken(broken, message):
+    done = run_after(broken)
+    assert done.returncode == 1
+    assert done.stderr.startswith("\nFAILED: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "All as it should be" not in done.stdout
+
+
+def test_there_is_no_colour_in_a_pipe(successful):
+    assert not COLOUR.search(successful.stdout)
+
+
+TERMINAL = "sys.stdout.isatty = sys.stderr.isatty = lambda: True"
+
+
+def test_there_is_colour_on_a_terminal():
+    done = run_after(TERMINAL, TERM="xterm", NO_COLOR="")
+    assert COLOUR.search(done.stdout)
+    assert in_order(FACTS.strip().splitlines(), COLOUR.sub("", done.stdout)) == []
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb", "NO_COLOR": ""}])
+def test_there_is_no_colour_for_those_who_want_none(environment):
+    assert not COLOUR.search(run_after(TERMINAL, **{"TERM": "xterm", **environment}).stdout)
+
+
+def test_a_terminal_without_these_characters_is_no_reason_to_fail():
+    done = run(PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "? events stored: 1 deposited 100" in done.stdout

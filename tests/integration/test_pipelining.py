@@ -1,0 +1,167 @@
+"""Commands decided in a row while the first of them is still being stored."""
+
+from __future__ import annotations
+
+import pytest
+from kernel_helpers import (
+    TYPE,
+    Gate,
+    ProbedStore,
+    Tally,
+    add,
+    attempt,
+    command,
+    numbers_of,
+    unavailable,
+)
+from structlog.testing import capture_logs
+from support import eventually
+
+from domains import bank_account
+from eskernel import Accepted, Command, Kernel
+from eskernel.errors import AggregateCrashed, CommandRejected, StoreUnavailable
+
+
+@pytest.fixture
+def store():
+    return ProbedStore(immediate=False)
+
+
+@pytest.fixture
+def pipeline(store):
+    """A kernel with live aggregates, and the gate at which the first append to "a" waits."""
+    domains = {TYPE: Tally(), "bank_account": bank_account}
+    gate = Gate()
+    with capture_logs(), Kernel(domains, store) as kernel, gate:
+        for name in domains:
+            kernel.state_of(name, "a")
+        store.on_append = gate
+        yield kernel, gate
+
+
+def bank(kind, amount):
+    return Command("bank_account", "a", kind, {"amount": amount})
+
+
+def queue(kernel, gate, *commands):
+    """Submit commands and wait until all are decided, the first being held in the store."""
+    futures = [kernel.submit(one) for one in commands]
+    name = f"{commands[0].aggregate_type}/a"
+    gate.wait()
+    eventually(lambda: kernel.tree().find(name).queued == len(commands))
+    return futures
+
+
+def fail_first(store, gate, failure):
+    """Have the first append fail once the gate is open."""
+
+    def fail(stream_id):
+        gate()
+        store.on_append = None
+        failure(stream_id)
+
+    store.on_append = fail
+
+
+def test_each_has_the_sequence_it_was_decided_on(pipeline, store):
+    kernel, gate = pipeline
+    futures = queue(kernel, gate, *[add(n=n) for n in range(50)])
+    assert not any(future.done() for future in futures)
+    gate.open()
+    assert [future.result(5).sequence for future in futures] == list(range(1, 51))
+    assert numbers_of(store) == list(range(50))
+
+
+def test_what_gathers_during_a_write_is_written_at_once(pipeline, store):
+    kernel, gate = pipeline
+    batches = []
+    write = store.append_batch
+    store_batch = lambda commits: (batches.append(len(commits)), write(commits))[1]  # noqa: E731
+    kernel.stop()
+    store.append_batch = store_batch
+    kernel.start()
+    futures = [kernel.submit(add(f"b{n % 7}", n)) for n in range(100)]
+    gate.wait()
+    eventually(lambda: sum(node.queued for node in kernel.tree().walk()) >= 100)
+    gate.open()
+    assert all(isinstance(future.result(5), Accepted) for future in futures)
+    assert sum(batches) == 100
+    assert len(batches) <= 3
+
+
+def test_a_refusal_waits_for_the_events_it_was_decided_on(pipeline):
+    kernel, gate = pipeline
+    futures = queue(kernel, gate, bank("deposit", 10), bank("withdraw", 30))
+    assert not futures[1].done()
+    gate.open()
+    refusal = futures[1].exception(5)
+    assert isinstance(refusal, CommandRejected)
+    assert refusal.detail == {"balance": 10, "asked": 30}
+
+
+def test_what_was_decided_on_events_that_were_not_stored_is_decided_again(pipeline, store):
+    kernel, gate = pipeline
+    fail_first(store, gate, unavailable(outcome_unknown=False))
+    futures = queue(
+        kernel, gate, bank("deposit", 10), bank("withdraw", 10), bank("deposit", 5), bank("x", 1)
+    )
+    gate.open()
+    outcomes = [attempt(future.result, 5) for future in futures]
+    assert isinstance(outcomes[0], StoreUnavailable)
+    assert isinstance(outcomes[1], CommandRejected), "there was nothing to withdraw"
+    assert outcomes[1].detail == {"balance": 0, "asked": 10}
+    assert outcomes[2].sequence == 1
+    assert isinstance(outcomes[3], CommandRejected)
+    assert kernel.state_of("bank_account", "a") == ({"balance": 5}, 1)
+
+
+def test_a_crash_touches_only_its_own_command(pipeline, store):
+    kernel, gate = pipeline
+    futures = [kernel.submit(one) for one in (add(n=1), add(n=2), command("raise"), add(n=3))]
+    gate.wait()
+    eventually(lambda: kernel.tree().find(f"{TYPE}/a").queued == 4)
+    gate.open()
+    outcomes = [attempt(future.result, 5) for future in futures]
+    assert isinstance(outcomes[2], AggregateCrashed)
+    assert [outcomes[n].sequence for n in (0, 1, 3)] == [1, 2, 3]
+    assert numbers_of(store) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_after_an_unknown_outcome_the_others_are_decided_on_what_is_true(stored, pipeline, store):
+    kernel, gate = pipeline
+    failure = unavailable(outcome_unknown=True)
+    if stored:
+
+        def fail(stream_id):
+            store.after_append = None
+            failure(stream_id)
+
+        store.after_append = fail
+    else:
+        fail_first(store, gate, failure)
+    futures = queue(kernel, gate, *[add(n=n) for n in range(5)])
+    gate.open()
+    outcomes = [attempt(future.result, 5) for future in futures]
+    assert isinstance(outcomes[0], StoreUnavailable)
+    assert outcomes[0].outcome_unknown
+    assert [outcome.sequence for outcome in outcomes[1:]] == [n + stored for n in (1, 2, 3, 4)]
+    assert numbers_of(store) == ([0] if stored else []) + [1, 2, 3, 4]
+
+
+def test_a_failing_append_harms_no_other_aggregate_of_the_same_write(pipeline, store):
+    kernel, gate = pipeline
+    first = kernel.submit(add("a"))
+    gate.wait()
+
+    def fail_b(stream_id):
+        if stream_id == (TYPE, "b"):
+            raise StoreUnavailable("only b")
+
+    futures = [kernel.submit(add(name)) for name in "bcd"]
+    eventually(lambda: sum(node.queued for node in kernel.tree().walk()) >= 4)
+    store.on_append = fail_b
+    gate.open()
+    assert first.result(5).sequence == 1
+    assert isinstance(futures[0].exception(5), StoreUnavailable)
+    assert [future.result(5).sequence for future in futures[1:]] == [1, 1]

@@ -1,0 +1,54 @@
+"""The bench runs: every measure that needs no other library, at a thousandth of its size."""
+
+from __future__ import annotations
+
+import pytest
+
+from scripts.bench.apart import MeasureFailed, run_apart
+from scripts.bench.figure import Figure
+from scripts.bench.measures import MEASURES, NEED_THE_CORE_ONLY, load_measure
+from scripts.bench.timing import quantile
+
+
+@pytest.mark.parametrize("name", NEED_THE_CORE_ONLY)
+def test_a_measure_returns_figures_and_tells_of_its_progress(name: str) -> None:
+    said: list[str] = []
+    figures = load_measure(name)(0.001, said.append)
+    assert figures
+    assert all(isinstance(figure, Figure) and figure.shown for figure in figures)
+    assert said
+
+
+def test_a_measure_runs_in_a_process_of_its_own() -> None:
+    said: list[str] = []
+    (figure,) = run_apart("latency", 0.001, said.append)
+    assert figure.unit == "µs"
+    assert said
+
+
+def test_a_process_that_fails_is_told_by_name(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(MeasureFailed, match="no_such_measure"):
+        run_apart("no_such_measure", 0.001, print)
+    assert "ModuleNotFoundError" in capfd.readouterr().err
+
+
+def test_only_rivals_and_shapes_need_other_libraries() -> None:
+    assert set(MEASURES) - set(NEED_THE_CORE_ONLY) == {"eventsourcing_app", "creation"}
+
+
+def test_a_figure_on_its_target_meets_it() -> None:
+    assert Figure("rate", 8.0, "ratio", "8", at_least=8).met is True
+    assert Figure("rate", 7.9, "ratio", "7.9", at_least=8).met is False
+    assert Figure("delay", 20.0, "ms", "20 ms", at_most=20).met is True
+    assert Figure("delay", 20.1, "ms", "20.1 ms", at_most=20).met is False
+
+
+def test_a_figure_without_a_target_neither_meets_nor_misses_it() -> None:
+    assert Figure("rate", 1.0, "/s", "1/s").met is None
+
+
+def test_a_quantile_is_one_of_the_numbers() -> None:
+    numbers = [float(number) for number in range(100, 0, -1)]
+    assert quantile(numbers, 0.5) == 51.0
+    assert quantile(numbers, 0.99) == 100.0
+    assert quantile([7.0], 0.99) == 7.0
