@@ -134,4 +134,4 @@ def _refusal(part: Any) -> str:
     if base is not None:
         name = base.__name__
         return f"a {shown} would come back as a plain {name}: convert it with {name}(...)"
-    return f"a {shown} cannot be stored: {_ALLOWED}"
+    return f"a value of type {shown} cannot be stored: {_ALLOWED}"

@@ -38,7 +38,8 @@ class EventStore(Protocol):
     update**. Events handed out cannot be used to change what is stored.
 
     A store whose appends cost no I/O may set `immediate = True`: the kernel then appends on the
-    caller's own thread instead of collecting appends for one durable write.
+    caller's own thread instead of collecting appends for one durable write, and hands over rows
+    (see `eskernel.values.Row`) in place of events.
     """
 
     def append(

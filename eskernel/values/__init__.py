@@ -1,7 +1,7 @@
 """Immutable values: what users send, what is stored, what comes back."""
 
 from eskernel.values.command import Command
-from eskernel.values.event import Event
+from eskernel.values.event import Event, Row
 from eskernel.values.identifier import StreamId, check_identifier
 from eskernel.values.outcome import Accepted, Rejected
 from eskernel.values.range import Range
@@ -14,6 +14,7 @@ __all__ = [
     "Range",
     "Receipt",
     "Rejected",
+    "Row",
     "Snapshot",
     "StreamId",
     "check_identifier",

@@ -9,12 +9,17 @@ is never decoded.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from eskernel.values.command import NO_METADATA
 from eskernel.values.identifier import StreamId
 
 Unpack = Callable[[bytes], Any]
+Row: TypeAlias = tuple[Any, ...]
+"""A sealed event as a plain tuple of the same ten items, which costs a third of the event.
+
+stream_id, sequence, type, body, header, tags, timestamp, command_id, position, unpack.
+"""
 _new = tuple.__new__
 
 
@@ -79,6 +84,11 @@ class Event(_Fields):
                 None,
             ),
         )
+
+    @classmethod
+    def of_row(cls, row: Row) -> Event:
+        """Return the event a row stands for."""
+        return _new(cls, row)
 
     @property
     def payload(self) -> Any:

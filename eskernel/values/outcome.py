@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from eskernel.values.event import Event
+from eskernel.values.event import Event, Row
 from eskernel.values.identifier import StreamId
 
 
@@ -13,11 +13,13 @@ class _Fields(NamedTuple):
     stream_id: StreamId
     sequence: int
     position: int | None
-    stored: tuple[Event, ...]
+    stored: tuple[Row, ...]
 
 
 class Accepted(_Fields):
     """The domain accepted the command and its events are stored.
+
+    It holds rows, which are events as well as plain tuples, and makes the events when asked.
 
     Attributes:
         stream_id: the aggregate.
@@ -34,7 +36,7 @@ class Accepted(_Fields):
         if self.position is None:
             return ()
         first = self.position - len(self.stored) + 1
-        return tuple(event.at(first + index) for index, event in enumerate(self.stored))
+        return tuple(Event.of_row(row).at(first + index) for index, row in enumerate(self.stored))
 
     def _public(self) -> tuple[Any, ...]:
         return (*self[:3], self.events)

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from eskernel.codec import Codec
 from eskernel.contracts import Commit
 from eskernel.errors import ConcurrencyConflict, EskernelError
-from eskernel.values import Event, Range, Snapshot, StreamId
+from eskernel.values import Event, Range, Row, Snapshot, StreamId
 
 A = TypeVar("A")
-Row = tuple[Any, ...]
-"""A sealed event's fields, with the id of its append in place of the decoder."""
-
-_SEQUENCE, _TYPE, _POSITION, _APPEND_ID = 1, 2, 8, 9
+_SEQUENCE, _TYPE, _POSITION, _UNPACK = 1, 2, 8, 9
+_APPEND_ID = _UNPACK  # whose place it takes in a stored row
 _SLICE = 1000
 _new = tuple.__new__
 
@@ -44,9 +42,9 @@ class MemoryStore:
         # interpreter makes in one step, of lists that only grow.
         self._lock = threading.Lock()
         self._log: list[Row] = []
-        self._streams: dict[StreamId, list[Row]] = {}
+        self._streams: dict[StreamId, Sequence[Row]] = {}
         # What a writer was about to publish; see _settle.
-        self._writing: tuple[list[Row], list[Row]] | None = None
+        self._writing: tuple[StreamId, list[Row]] | None = None
         self._snapshots: dict[StreamId, list[Snapshot]] = {}
 
     def append(
@@ -61,20 +59,18 @@ class MemoryStore:
         with self._lock:
             if self._writing is not None:
                 self._settle()
-            stream = self._streams.get(stream_id)
-            if stream is None:
-                stream = []
+            stream = self._streams.get(stream_id, ())
             if len(stream) != expected_sequence:
                 return self._stored_before(stream_id, stream, events, expected_sequence, append_id)
             position = len(self._log)
             sequence = expected_sequence
             rows: list[Row] = []
             for event in events:
-                if event.unpack is None:
+                if event[_UNPACK] is None:
                     event = event.sealed(self._pack, self._unpack)  # noqa: PLW2901
                 sequence += 1
                 position += 1
-                # Unpacking and packing again is the fastest way to exchange two of ten fields.
+                # Unpacking and packing again is the fastest way to exchange two of ten items.
                 of, number, name, body, header, tags, time, by, _, _ = event
                 if number != sequence or of != stream_id:
                     raise ValueError(f"{event} is not event {sequence} of stream {stream_id}")
@@ -82,21 +78,30 @@ class MemoryStore:
                 rows.append(row)
             if not rows:
                 raise ValueError("an append needs at least one event")
-            if not stream:
-                stream = self._streams.setdefault(stream_id, stream)
-            self._writing = (stream, rows)
-            stream += rows
+            self._writing = (stream_id, rows)
+            if stream.__class__ is tuple:
+                self._lengthen(stream_id, stream, rows)
+            else:
+                stream += rows  # type: ignore[operator]
             self._log += rows
             self._writing = None
             return position
+
+    def _lengthen(self, stream_id: StreamId, stream: Sequence[Row], rows: list[Row]) -> None:
+        """Make a stream's first rows a tuple, later ones a list.
+
+        Many streams have one append only, and a tuple costs the garbage collector nothing.
+        """
+        self._streams[stream_id] = [*stream, *rows] if stream else tuple(rows)
 
     def _settle(self) -> None:
         """Finish what a writer began before KeyboardInterrupt or the like took it away."""
         if self._writing is None:
             return
-        stream, rows = self._writing
+        stream_id, rows = self._writing
+        stream = self._streams.get(stream_id, ())
         if len(stream) < rows[0][_SEQUENCE]:
-            stream += rows
+            self._lengthen(stream_id, stream, rows)
         if len(self._log) < rows[0][_POSITION]:
             self._log += rows
         self._writing = None
@@ -104,7 +109,7 @@ class MemoryStore:
     def _stored_before(
         self,
         stream_id: StreamId,
-        stream: list[Row],
+        stream: Sequence[Row],
         events: Sequence[Event],
         expected_sequence: int,
         append_id: int | None,

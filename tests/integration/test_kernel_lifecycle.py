@@ -152,6 +152,17 @@ def test_stop_gives_up_on_a_command_that_does_not_end(start, domain):
     assert isinstance(attempt(future.result, 10), Accepted | KernelStopped)
 
 
+def test_no_thread_is_left_once_the_command_ends_that_stop_gave_up_on(domain, store):
+    before = set(threading.enumerate())
+    kernel = Kernel({TYPE: domain}, store).start()
+    with Gate() as gate:
+        domain.hooks["handle_command"] = gate
+        kernel.submit(add())
+        gate.wait()
+        assert kernel.stop(timeout=0.1) is False
+    eventually(lambda: set(threading.enumerate()) <= before, timeout=6)
+
+
 @pytest.mark.parametrize("stuck_in", ["the domain", "the store"])
 def test_what_waits_behind_a_command_that_does_not_end_does_not_hang(
     stuck_in, start, domain, store

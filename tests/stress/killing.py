@@ -7,11 +7,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import structlog.testing
-from pykka import ActorRef
+from pykka import ActorDeadError, ActorRef
 from stress_helpers import TYPE, Ledger, check_order, check_states, note, noted
 from support import eventually
 
@@ -43,11 +44,13 @@ def stop(ref: ActorRef[Any]) -> None:
 
 
 def failing_tell(ref: ActorRef[Any]) -> None:
-    ref.tell(Bomb(ZeroDivisionError("a message it fails on")))
+    with suppress(ActorDeadError):
+        ref.tell(Bomb(ZeroDivisionError("a message it fails on")))
 
 
 def base_exception(ref: ActorRef[Any]) -> None:
-    ref.tell(Bomb(SystemExit("out of its loop")))
+    with suppress(ActorDeadError):
+        ref.tell(Bomb(SystemExit("out of its loop")))
 
 
 WAYS: list[Callable[[ActorRef[Any]], None]] = [stop, failing_tell, base_exception]
@@ -63,6 +66,33 @@ def find(kernel: Kernel, name: str) -> ActorRef[Any] | None:
 def replaced(kernel: Kernel, name: str, old: ActorRef[Any]) -> bool:
     new = find(kernel, name)
     return new is not None and new is not old and new.is_alive()
+
+
+class in_thread:
+    """A call on a thread of its own, with a future's `done` and `result`."""
+
+    def __init__(self, function, *args, **options):
+        self._outcome = []
+
+        def run():
+            try:
+                self._outcome.append((function(*args, **options), None))
+            except BaseException as error:
+                self._outcome.append((None, error))
+
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+
+    def done(self):
+        return bool(self._outcome)
+
+    def result(self, timeout):
+        self._thread.join(timeout)
+        assert self._outcome, "it hangs"
+        value, error = self._outcome[0]
+        if error is not None:
+            raise error
+        return value
 
 
 class Load:
@@ -105,7 +135,7 @@ class Load:
         """Check that what was accepted is stored once and counted once, and nothing else is."""
         store, streams = self._store, self._streams
         stored = [(stream, *one) for stream in streams for one in noted(store, stream)]
-        assert self.errors == {}
+        assert self.errors == {}, self.errors
         assert len(stored) == len(set(stored)), "stored twice"
         assert self.accepted - set(stored) == set(), "accepted, not stored"
         assert set(stored) - self.accepted == set(), "stored, not accepted"

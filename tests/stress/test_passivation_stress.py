@@ -96,9 +96,7 @@ def test_at_most_a_few_live_aggregates_lose_nothing():
 def test_appends_that_end_later_are_each_counted_once_too(delay):
     seed, domain = new_seed(), Ledger()
     store = DeferredStore(seed, delay)
-    with Kernel(
-        {TYPE: domain}, store, passivation_timeout=0.001, snapshot_interval=10
-    ) as kernel:
+    with Kernel({TYPE: domain}, store, passivation_timeout=0.001, snapshot_interval=10) as kernel:
         _hammer(kernel, store, domain, 1500 if not delay else 400, seed, submit_share=0.3)
 
 

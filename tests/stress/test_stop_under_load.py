@@ -28,7 +28,7 @@ def test_every_call_ends_when_the_kernel_stops_and_starts_again(mode):
     for round_ in range(ROUNDS):
         kernel.start()
         took: list[float] = []
-        stopper = threading.Timer(rng.random() * 0.05, lambda: took.append(_timed(kernel.stop)))
+        stopper = threading.Timer(rng.random() * 0.05, _note_time, (kernel.stop, took))
         stopper.start()
         _use(kernel, round_, seed, accepted)
         stopper.join()
@@ -42,10 +42,10 @@ def test_every_call_ends_when_the_kernel_stops_and_starts_again(mode):
     assert domain.overlaps == []
 
 
-def _timed(function):
+def _note_time(function, took):
     begun = time.monotonic()
     assert function() is True
-    return time.monotonic() - begun
+    took.append(time.monotonic() - begun)
 
 
 def _use(kernel, round_, seed, accepted):

@@ -85,11 +85,11 @@ class AggregateActor(StreamActor):
             decision = decide(command, stream_id, sequence, self.state)
             if decision.__class__ is not tuple:
                 return self.conclude(decision)  # type: ignore[arg-type]
-            events, state = decision
-            last = sequence + len(events)
+            rows, state = decision
+            last = sequence + len(rows)
             self.tried += 1
             try:
-                position = append(stream_id, events, expected_sequence=sequence)
+                position = append(stream_id, rows, expected_sequence=sequence)
             except ConcurrencyConflict as conflict:
                 conflicts += 1
                 outcome = self._after_conflict(command, conflict, conflicts)
@@ -102,7 +102,7 @@ class AggregateActor(StreamActor):
             self.sequence = last
             if command_id is not None or services.snapshot_interval:
                 self.after_append(command, sequence)
-            return _new(Accepted, (stream_id, last, position, events))
+            return _new(Accepted, (stream_id, last, position, rows))
 
     def conclude(self, decision: EskernelError | None) -> Accepted | EskernelError:
         """Return the outcome of a decision without events; a crash ends the actor."""

@@ -5,9 +5,10 @@ Ownership, mailbox, interruption and end; what the messages mean is a subclass's
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from eskernel.actors.aggregate.door import ThreadlessActor
 from eskernel.actors.aggregate.life import PASSIVATED, Life
@@ -24,6 +25,8 @@ POOL_BATCH = 256
 """Messages a pool thread handles before it looks at other actors."""
 CALLER_BATCH = 32
 """Messages a calling thread handles before it leaves the rest to the pool."""
+_NO_MAIL = cast("deque[Request]", ())
+_opening = threading.Lock()
 
 
 class CallerRunActor(ThreadlessActor):
@@ -56,7 +59,7 @@ class CallerRunActor(ThreadlessActor):
         self.stream_id = stream_id
         self.services = services
         self.life = life
-        self.mailbox: deque[Request] = deque()
+        self.mailbox = _NO_MAIL  # an idle actor costs no deque; see open_mailbox
         self.last_used = services.monotonic()
         self.announced = False
         self.heir: Aggregate | None = None
@@ -142,7 +145,15 @@ class CallerRunActor(ThreadlessActor):
                 "slow down, or raise inbox_limit"
             )
         request.home = self
-        self.mailbox.append(request)
+        self.open_mailbox().append(request)
+
+    def open_mailbox(self) -> deque[Request]:
+        """Return the mailbox to put something into."""
+        if self.mailbox is _NO_MAIL:
+            with _opening:
+                if self.mailbox is _NO_MAIL:
+                    self.mailbox = deque()
+        return self.mailbox
 
     def waiting(self) -> int:
         """Return how many requests wait, for this actor or for their appends."""
@@ -204,8 +215,8 @@ class CallerRunActor(ThreadlessActor):
         return True
 
     def _handle_messages(self, turn: Turn, limit: int) -> None:
-        mailbox = self.mailbox
         self.settle(turn)
+        mailbox = self.mailbox
         while mailbox and limit > 0 and not self.life.over and not self.held_up():
             request = mailbox[0]
             if not (turn.ours or request.reply.quick):

@@ -14,20 +14,20 @@ from eskernel.errors import (
     NotStorable,
     ReentrantDispatch,
 )
-from eskernel.values import Command, Event, Rejected, StreamId
+from eskernel.values import Command, Rejected, Row, StreamId
 from eskernel.values.identifier import check_identifier
 
-Decision: TypeAlias = tuple[tuple[Event, ...], Any] | EskernelError | None
-"""New events with the state they make; or why not; or None when there is nothing to store."""
-
-_new = tuple.__new__
+Decision: TypeAlias = tuple[tuple[Row, ...], Any] | EskernelError | None
+"""New events, as rows, with the state they make; or why not; or None when there are none."""
 
 
 Decide: TypeAlias = Callable[[Command, StreamId, int, Any], Decision]
 """From a command, its stream, the sequence and the state before it to the decision."""
 
 
-def decider(domain: BoundDomain, now: Callable[[], float]) -> Decide:
+def decider(  # noqa: C901 - counts the function within
+    domain: BoundDomain, now: Callable[[], float]
+) -> Decide:
     """Return the function that decides the commands of one domain.
 
     Args:
@@ -64,7 +64,7 @@ def decider(domain: BoundDomain, now: Callable[[], float]) -> Decide:
             _, _, _, _, command_id, _, metadata, tags = command
             header = domain.pack(dict(metadata), "metadata") if metadata else b""
             timestamp = int(now() * 1000)
-            events: tuple[Event, ...] = ()
+            rows: tuple[Row, ...] = ()
             for payload in payloads:
                 sequence += 1
                 body, copy = freeze(payload)
@@ -72,8 +72,7 @@ def decider(domain: BoundDomain, now: Callable[[], float]) -> Decide:
                 name = payload.get("type") if plainly_typed and payload.__class__ is dict else None
                 if name.__class__ is not str:
                     name = name_event(payload)
-                # In the order of Event's fields.
-                fields = (
+                row = (
                     stream_id,
                     sequence,
                     name,
@@ -85,14 +84,14 @@ def decider(domain: BoundDomain, now: Callable[[], float]) -> Decide:
                     None,
                     unpack,
                 )
-                events += (_new(Event, fields),)
+                rows += (row,)
         except NotStorable as error:
             return _refused(error)
         except ReentrantDispatch as error:
             return error
         except Exception as error:  # noqa: BLE001 - whatever a domain raises ends this actor only
             return crashed(stream_id, command.type, error)
-        return events, state
+        return rows, state
 
     return decide
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import structlog
 
-from eskernel.errors import AggregateCrashed, CorruptStore, StoreUnavailable
+from eskernel.errors import (
+    AggregateCrashed,
+    CorruptStore,
+    EskernelError,
+    InvalidDomain,
+    ReentrantDispatch,
+    StoreUnavailable,
+)
 from eskernel.values import Event, Range, Snapshot, StreamId
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from eskernel.actors.aggregate.bound_domain import BoundDomain
     from eskernel.actors.aggregate.services import Services
 
 log = structlog.get_logger("eskernel")
 
+A = TypeVar("A")
 Receipts = dict[str, tuple[int, int]]
 """From command id to the first and last sequence it stored, oldest first."""
 
@@ -38,7 +48,8 @@ def hydrate(services: Services, domain: BoundDomain, stream_id: StreamId) -> Fol
 
     Raises:
         AggregateCrashed: the domain cannot fold its own events; `__cause__` tells.
-        StoreUnavailable, CorruptStore: the store's.
+        ReentrantDispatch: it called back into the kernel.
+        StoreUnavailable, CorruptStore: the store's; any surprise of its is StoreUnavailable.
     """
     snapshot = _fitting_snapshot(services, domain, stream_id)
     if snapshot is not None:
@@ -46,12 +57,18 @@ def hydrate(services: Services, domain: BoundDomain, stream_id: StreamId) -> Fol
             receipts = {command_id: (first, last) for command_id, first, last in snapshot.receipts}
             start = Folded(snapshot.state, snapshot.sequence, receipts or None)
             return catch_up(services, domain, stream_id, start)
-        except (AggregateCrashed, CorruptStore) as error:
+        except (AggregateCrashed, CorruptStore, InvalidDomain) as error:
             log.warning("snapshot_unusable", stream_id=stream_id, exc_info=error)
     try:
         start = Folded(domain.init(), 0, None)
+    except ReentrantDispatch:
+        raise
     except Exception as error:
-        raise _failed(stream_id, 0, error) from error
+        raise AggregateCrashed(
+            f"{stream_id} cannot be started: {type(error).__name__}: {error}; "
+            "mend the domain's init",
+            stream_id,
+        ) from error
     return catch_up(services, domain, stream_id, start)
 
 
@@ -73,20 +90,37 @@ def catch_up(services: Services, domain: BoundDomain, stream_id: StreamId, start
         sequence += 1
         if event.command_id is not None:
             note_receipt(noted, event.command_id, sequence, kept)
-        payload = event.payload if event.unpack is None else unpack(event.body)
-        return apply_event(payload, state)
+        try:
+            payload = event.payload if event.unpack is None else unpack(event.body)
+            return apply_event(payload, state)
+        except (CorruptStore, ReentrantDispatch):
+            raise
+        except Exception as error:
+            raise _failed(stream_id, sequence, error) from error
 
     try:
-        state = services.store.fold(stream_id, evolve, start.state, Range(sequence + 1))
-    except StoreUnavailable:
-        raise
+        state = fold(services, stream_id, evolve, start.state, Range(sequence + 1))
     except CorruptStore as error:
         if error.stream_id is not None:
             raise
         raise CorruptStore(f"{stream_id}: {error}", stream_id, sequence) from error
-    except Exception as error:
-        raise _failed(stream_id, sequence, error) from error
     return Folded(state, sequence, noted or None)
+
+
+def fold(
+    services: Services,
+    stream_id: StreamId,
+    function: Callable[[A, Event], A],
+    initial: A,
+    range: Range,
+) -> A:
+    """Fold a stream; whatever a store should not have raised is StoreUnavailable."""
+    try:
+        return services.store.fold(stream_id, function, initial, range)
+    except EskernelError:
+        raise
+    except Exception as error:
+        raise StoreUnavailable.because(error, outcome_unknown=False) from error
 
 
 def note_receipt(receipts: Receipts, command_id: str, sequence: int, kept: int) -> None:
@@ -99,7 +133,7 @@ def note_receipt(receipts: Receipts, command_id: str, sequence: int, kept: int) 
 
 def _failed(stream_id: StreamId, sequence: int, cause: Exception) -> AggregateCrashed:
     return AggregateCrashed(
-        f"{stream_id} cannot be rebuilt past sequence {sequence}: "
+        f"{stream_id} cannot be rebuilt, as its event {sequence} fails: "
         f"{type(cause).__name__}: {cause}; mend the domain's apply_event",
         stream_id,
     )
@@ -128,8 +162,7 @@ def _fitting_snapshot(
 
 def _reaches(services: Services, stream_id: StreamId, sequence: int) -> bool:
     """Return whether the stream holds an event of that sequence."""
-    found = services.store.fold(stream_id, _count, 0, Range(sequence, sequence + 1))
-    return found == 1
+    return fold(services, stream_id, _count, 0, Range(sequence, sequence + 1)) == 1
 
 
 def _count(number: int, _event: Event) -> int:

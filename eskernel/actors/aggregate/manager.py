@@ -55,7 +55,7 @@ class AggregateManager(SupervisedActor):
         if event.reason is not None:
             self._crashed += 1
             log.warning(
-                "aggregate_crashed", stream_id=event.actor.stream_id, reason=repr(event.reason)
+                "aggregate_crashed", stream_id=event.actor.stream_id, exc_info=event.reason
             )
 
     def counts(self) -> tuple[int, int]:

@@ -15,7 +15,8 @@ from eskernel.actors.supervision import SupervisedActor
 
 log = structlog.get_logger("eskernel")
 
-_SLICE = 50
+# Aggregates looked at, and ended, before commands get their turn; and the seconds they get.
+_LOOKED_AT, _ENDED = 1000, 50
 _PAUSE = 0.001
 _TICKS_PER_TIMEOUT = 4
 _SHORTEST_TICK, _LONGEST_TICK = 0.001, 1.0
@@ -44,18 +45,24 @@ class Passivator(SupervisedActor):
     def on_wake(self) -> None:
         """End what is idle, and whatever outlived its supervisor."""
         idle_since = self._services.monotonic() - self._timeout
-        idle = [
-            actor
-            for actor in list(self._services.routes.values())
-            if actor.last_used <= idle_since or actor.life.over
-        ]
         turn = self._services.turns.mine
         turn.ours = True
-        for start in range(0, len(idle), _SLICE):
-            for actor in idle[start : start + _SLICE]:
+        actors = list(self._services.routes.values())
+        for start in range(0, len(actors), _LOOKED_AT):
+            some = actors[start : start + _LOOKED_AT]
+            self._end_idle([one for one in some if _ends(one, idle_since)], turn, idle_since)
+            time.sleep(0)
+        self.wake_at = time.monotonic() + self._tick
+
+    def _end_idle(self, idle: list[Aggregate], turn: Turn, idle_since: float) -> None:
+        for start in range(0, len(idle), _ENDED):
+            for actor in idle[start : start + _ENDED]:
                 actor.take_turn(turn, 0, idle_since=idle_since)
             time.sleep(_PAUSE)
-        self.wake_at = time.monotonic() + self._tick
+
+
+def _ends(actor: Aggregate, idle_since: float) -> bool:
+    return actor.last_used <= idle_since or actor.life.over
 
 
 class LeastRecentlyUsed:

@@ -19,7 +19,7 @@ from eskernel.errors import (
     EskernelError,
     StoreUnavailable,
 )
-from eskernel.values import Accepted, Command, Event
+from eskernel.values import Accepted, Command, Event, Row
 
 if TYPE_CHECKING:
     from eskernel.actors.aggregate.stream_actor import StreamActor
@@ -123,8 +123,9 @@ class Pipeline:
                 return entry
         return None
 
-    def _append(self, request: CommandRequest, events: tuple[Event, ...], state: Any) -> None:
+    def _append(self, request: CommandRequest, rows: tuple[Row, ...], state: Any) -> None:
         actor = self.actor
+        events = tuple(Event.of_row(row) for row in rows)
         entry = Entry(actor, request)
         append_id = actor.services.next_append_id()
         entry.commit = Commit(actor.stream_id, events, self.sequence, append_id)

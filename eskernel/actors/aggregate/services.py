@@ -61,7 +61,7 @@ class Services:
         self.domains = domains
         self.deciders = {name: decider(domain, clock.time) for name, domain in domains.items()}
         self.store = store
-        self.append = store.append
+        self.append: Callable[..., int] = store.append  # of events, or rows if it is immediate
         self.snapshots = snapshots
         self.clock = clock
         self.now = clock.time
@@ -145,7 +145,7 @@ class Services:
                 assert supervisor is not None, "a kernel that has stopped passes nothing on"
                 # Remembered, so that after an interruption those who are in it are not lost.
                 successor = actor.heir = supervisor.create(stream_id)
-            mailbox = successor.mailbox
+            mailbox = successor.open_mailbox()
             for request in requests:
                 # No call between these two: nothing can interrupt there.
                 request.home = successor

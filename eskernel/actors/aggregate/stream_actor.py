@@ -9,7 +9,14 @@ import structlog
 
 from eskernel.actors.aggregate.caller_run import CallerRunActor
 from eskernel.actors.aggregate.deciding import check_command
-from eskernel.actors.aggregate.hydration import Folded, Receipts, catch_up, hydrate, note_receipt
+from eskernel.actors.aggregate.hydration import (
+    Folded,
+    Receipts,
+    catch_up,
+    fold,
+    hydrate,
+    note_receipt,
+)
 from eskernel.actors.aggregate.snapshots import take_snapshot
 from eskernel.actors.supervision.backoff import Backoff
 from eskernel.errors import (
@@ -120,11 +127,9 @@ class StreamActor(CallerRunActor):
         """Return the outcome of the command that stored the events of these sequences."""
         events: list[Event] = []
         try:
-            self.services.store.fold(self.stream_id, _collect, events, Range(first, last + 1))
+            fold(self.services, self.stream_id, _collect, events, Range(first, last + 1))
         except EskernelError as error:
             return error
-        except Exception as error:  # noqa: BLE001 - whatever a store raises
-            return StoreUnavailable.because(error, outcome_unknown=False)
         unpack = self.domain.unpack
         stored = tuple(event.read_with(unpack) for event in events)
         return _new(Accepted, (self.stream_id, last, stored[-1].position, stored))

@@ -125,7 +125,7 @@ def test_the_path_begins_with_the_given_name():
 @pytest.mark.parametrize(
     ("value", "advice"),
     [
-        (object(), "a object cannot be stored: allowed are None, bool, int"),
+        (object(), "a value of type object cannot be stored: allowed are None, bool, int"),
         (bytearray(), "convert it with bytes(...)"),
         (memoryview(b""), "convert it with bytes(...)"),
         (collections.OrderedDict(), "collections.OrderedDict would come back as a plain dict"),

@@ -56,6 +56,18 @@ class Interrupted(list):
         return super().__iadd__(rows)
 
 
+class InterruptedTable(dict):
+    """A table of streams whose first change is cut short."""
+
+    interrupted = False
+
+    def __setitem__(self, stream_id, rows):
+        if not self.interrupted:
+            self.interrupted = True
+            raise KeyboardInterrupt
+        super().__setitem__(stream_id, rows)
+
+
 def append_interrupted(store, sequence, append_id):
     events = made(STREAM, sequence, "x", "y")
     with pytest.raises(KeyboardInterrupt):
@@ -73,7 +85,15 @@ def interrupt_before_the_stream(store, sequence=0, append_id=None):
     append_interrupted(store, sequence, append_id)
 
 
-@pytest.mark.parametrize("interrupt", [interrupt_before_the_log, interrupt_before_the_stream])
+def interrupt_before_the_table(store, sequence=0, append_id=None):
+    store._streams = InterruptedTable(store._streams)
+    append_interrupted(store, sequence, append_id)
+
+
+INTERRUPTS = [interrupt_before_the_log, interrupt_before_the_stream, interrupt_before_the_table]
+
+
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
 def test_an_interrupted_append_is_finished_before_the_next_one(interrupt):
     store = MemoryStore()
     interrupt(store)
@@ -84,7 +104,7 @@ def test_an_interrupted_append_is_finished_before_the_next_one(interrupt):
     assert [event.position for event in store.fold_all(listed, [])[0]] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("interrupt", [interrupt_before_the_log, interrupt_before_the_stream])
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
 def test_an_interrupted_append_is_finished_before_the_log_is_read(interrupt):
     store = MemoryStore()
     interrupt(store)
@@ -93,7 +113,7 @@ def test_an_interrupted_append_is_finished_before_the_log_is_read(interrupt):
     assert store.last_position() == 2
 
 
-@pytest.mark.parametrize("interrupt", [interrupt_before_the_log, interrupt_before_the_stream])
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
 def test_an_interrupted_append_sent_again_under_its_id_is_stored_once(interrupt):
     store = MemoryStore()
     interrupt(store, append_id=7)
@@ -105,14 +125,14 @@ def test_an_interrupted_append_sent_again_under_its_id_is_stored_once(interrupt)
 def test_an_append_interrupted_when_all_is_there_is_not_stored_twice():
     store = MemoryStore()
     store.append(STREAM, made(STREAM, 0, "x", "y"), expected_sequence=0)
-    store._writing = (store._streams[STREAM], store._streams[STREAM][-2:])
+    store._writing = (STREAM, store._streams[STREAM][-2:])
     assert store.last_position() == 2
     assert log(store) == payloads(store) == ["x", "y"]
     store._settle()  # nothing is left to settle
     assert log(store) == ["x", "y"]
 
 
-@pytest.mark.parametrize("interrupt", [interrupt_before_the_log, interrupt_before_the_stream])
+@pytest.mark.parametrize("interrupt", INTERRUPTS)
 def test_an_interrupted_append_to_a_stream_with_events_is_finished_once(interrupt):
     store = MemoryStore()
     store.append(STREAM, made(STREAM, 0, "w"), expected_sequence=0)
