@@ -28,12 +28,8 @@ from eskernel.actors.aggregate.services import Services
 from eskernel.actors.runtime import FORKED, Runtime
 from eskernel.actors.tree import Node, draw
 from eskernel.contracts import CallNext, Clock, EventStore, Middleware, SnapshotStore
-from eskernel.errors import (
-    InvalidCommand,
-    KernelStopped,
-    ReentrantDispatch,
-)
-from eskernel.values import Accepted, Command, StreamId
+from eskernel.errors import InvalidCommand, KernelStopped, ReentrantDispatch
+from eskernel.values import Accepted, Command, StreamId, check_identifier
 
 _NEVER_STARTED = "it was not started; use `with Kernel(...) as kernel:` or start()"
 
@@ -62,6 +58,7 @@ class Kernel:
     Raises:
         InvalidDomain: a domain misses a function.
         ValueError: a number is out of its range.
+        TypeError: a middleware cannot be called.
     """
 
     def __init__(
@@ -95,6 +92,9 @@ class Kernel:
             snapshot_store = event_store
         self._snapshots = snapshot_store
         self._middleware = tuple(middleware)
+        for one in self._middleware:
+            if not callable(one):
+                raise TypeError(f"middleware must be functions, not {one!r}")
         self._clock: Clock = time if clock is None else clock
         # Guards start and stop. Dispatching threads read `_runtime` without it.
         self._lifecycle = threading.Lock()
@@ -215,7 +215,7 @@ class Kernel:
                 once; every other outcome is the future's.
         """
         services = self._services()
-        self._refuse_reentrance(services)
+        self._check(services, command)
         reply = FutureReply()
         if self._runtime is not None and self._runtime.outer_jobs is not None:
             self._runtime.outer_jobs.put(lambda: self._run_chain(command, reply))
@@ -227,6 +227,7 @@ class Kernel:
         """Call the middleware of this index, or at the end of the chain dispatch."""
         if index == len(self._middleware):
             services = self._services()
+            self._check(services, command)
             actor = self._actor(services, command)
             return dispatch_queued(services, actor, command, timeout)
         call_next: CallNext = lambda passed: self._call(index + 1, passed, timeout)  # noqa: E731
@@ -236,6 +237,7 @@ class Kernel:
         if not reply.claim(reply):
             return
         try:
+            self._services()  # a stopped kernel runs no middleware
             outcome: Any = self._call(0, command, None)
         except BaseException as error:  # noqa: BLE001 - the future's, whatever it is
             outcome = error
@@ -267,6 +269,7 @@ class Kernel:
         Raises:
             EskernelError: as `dispatch`.
         """
+        check_identifier("command_id", command_id)
         recall = partial(recall_outcome, command_id)
         return self._read((aggregate_type, aggregate_id), recall, command_id, timeout)  # type: ignore[no-any-return]
 
@@ -315,7 +318,7 @@ class Kernel:
         self._services()
         self._refuse_reentrance(services)
         if not isinstance(command, Command):
-            raise InvalidCommand(f"dispatch takes a Command, not {type(command).__name__}")
+            raise InvalidCommand(f"the kernel takes a Command, not {type(command).__name__}")
 
     def _refuse_reentrance(self, services: Services) -> None:
         if services.turns.mine.running:
@@ -325,8 +328,6 @@ class Kernel:
             )
 
     def _actor(self, services: Services, command: Any) -> Aggregate:
-        if not isinstance(command, Command):
-            raise InvalidCommand(f"submit takes a Command, not {type(command).__name__}")
         return self._actor_of(services, command[:2])
 
     def _actor_of(self, services: Services, stream_id: StreamId) -> Aggregate:

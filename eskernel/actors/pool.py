@@ -36,7 +36,7 @@ class JobQueue:
     def put(self, job: Job | ActorPool) -> None:
         """Queue a job; once closed, run it."""
         self._jobs.put(job)
-        if self._closed:
+        if self._closed and not isinstance(job, ActorPool):
             self._run_rest()
 
     def close(self) -> None:
@@ -45,11 +45,16 @@ class JobQueue:
         self._run_rest()
 
     def _run_rest(self) -> None:
+        tokens = []
         with suppress(Empty):
             while True:
                 job = self.get(block=False)
-                if not isinstance(job, ActorPool):
+                if isinstance(job, ActorPool):
+                    tokens.append(job)
+                else:
                     run_job(job)
+        for token in tokens:  # its threads may still wait for it
+            self._jobs.put(token)
 
 
 class ActorPool(SupervisedActor):

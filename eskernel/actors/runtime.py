@@ -27,6 +27,8 @@ from eskernel.errors import KernelStopped
 log = structlog.get_logger("eskernel")
 
 ROOT_INTENSITY, ROOT_PERIOD = 5, 10.0
+_LAST_ANSWERS = 0.1
+"""Seconds for answering what is left, however late it is."""
 FORKED = "this process is a fork of the one that started it; start a new Kernel here"
 
 
@@ -139,6 +141,7 @@ class Runtime:
             supervisor.end_aggregates(None)
         turn = services.turns.mine
         refusal = KernelStopped(services.refusal or "it was stopped")
+        deadline = max(deadline, time.monotonic() + _LAST_ANSWERS)
         while time.monotonic() < deadline:
             if services.commits is not None:
                 services.commits.fail_all(refusal)
@@ -148,7 +151,15 @@ class Runtime:
             if not waiting:
                 break
             time.sleep(0.001)
-        for queue in (services.jobs, self.outer_jobs):
+        self._refuse_the_rest(refusal)
+
+    def _refuse_the_rest(self, refusal: KernelStopped) -> None:
+        """Answer those behind an owner who does not return, and whoever comes from now on."""
+        for actor in list(self.services.routes.values()):
+            for request in list(actor.mailbox):
+                if request.reply.claim(self):
+                    request.reply.resolve(refusal)
+        for queue in (self.services.jobs, self.outer_jobs):
             if queue is not None:
                 queue.close()
 

@@ -1,6 +1,6 @@
 """Immutable values: what users send, what is stored, what comes back."""
 
-from eskernel.values.command import Command
+from eskernel.values.command import NO_METADATA, Command
 from eskernel.values.event import Event, Row
 from eskernel.values.identifier import StreamId, check_identifier
 from eskernel.values.outcome import Accepted, Rejected
@@ -8,6 +8,7 @@ from eskernel.values.range import Range
 from eskernel.values.snapshot import Receipt, Snapshot
 
 __all__ = [
+    "NO_METADATA",
     "Accepted",
     "Command",
     "Event",

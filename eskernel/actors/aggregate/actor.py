@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from eskernel.actors.aggregate.deciding import crashed
 from eskernel.actors.aggregate.life import Life
 from eskernel.actors.aggregate.pipeline import Pipeline
 from eskernel.actors.aggregate.requests import (
@@ -22,7 +21,7 @@ from eskernel.errors import (
     ConcurrencyConflict,
     EskernelError,
 )
-from eskernel.values import Accepted, Command
+from eskernel.values import NO_METADATA, Accepted, Command
 
 if TYPE_CHECKING:
     from eskernel.actors.aggregate.bound_domain import BoundDomain
@@ -34,8 +33,8 @@ log = structlog.get_logger("eskernel")
 
 MAX_CONFLICTS = 10
 """How often a command is decided again because somebody else had written first."""
-MAX_INTERRUPTIONS = 1
 
+_NO_TAGS: tuple[str, ...] = ()
 _new = tuple.__new__
 
 
@@ -69,8 +68,8 @@ class AggregateActor(StreamActor):
         if (
             command_id is not None
             or expected is not None
-            or tags
-            or metadata
+            or tags is not _NO_TAGS
+            or metadata is not NO_METADATA
             or kind.__class__ is not str
         ):
             early = self.decided_before(command, self.sequence)
@@ -145,10 +144,7 @@ class AggregateActor(StreamActor):
             self._handle_message(request, turn)
 
     def _handle_command(self, request: CommandRequest, turn: Turn) -> None:
-        if request.interruptions > MAX_INTERRUPTIONS:
-            cause = RuntimeError("its thread was interrupted again and again")
-            self.answer(turn, request, crashed(self.stream_id, request.command.type, cause))
-        elif self.pipeline is not None:
+        if self.pipeline is not None:
             self.pipeline.decide(request, turn)
         else:
             self.answer(turn, request, self.execute(request.command))

@@ -10,9 +10,10 @@ from types import CodeType
 from typing import Any
 
 from eskernel.codec import Codec, declared_types
-from eskernel.errors import InvalidCommand, InvalidDomain
+from eskernel.errors import InvalidCommand, InvalidDomain, NotStorable
 from eskernel.values import check_identifier
 
+_KNOWN_TYPES = 1000
 _REQUIRED = {"init": 0, "handle_command": 2, "apply_event": 2}
 
 
@@ -33,6 +34,7 @@ class BoundDomain:
         "freeze",
         "handle_command",
         "init",
+        "known_types",
         "name",
         "pack",
         "unpack",
@@ -57,6 +59,8 @@ class BoundDomain:
         self.freeze = codec.freeze
         self.unpack = codec.unpack
         self.version = _version(module)
+        # Event types found to be good, so that each is looked at once.
+        self.known_types: set[str] = set()
 
     def name_event(self, payload: Any) -> str:
         """Return an event's type: what the domain's `event_type` says.
@@ -64,7 +68,7 @@ class BoundDomain:
         Without one, a dict payload's `"type"` or the name of a dataclass payload's class.
 
         Raises:
-            InvalidDomain: none of these is a string.
+            InvalidDomain: none of these is a string of 1 to 255 characters without NUL.
         """
         found: Any
         if self.event_type is not None:
@@ -74,13 +78,29 @@ class BoundDomain:
         else:
             found = type(payload).__name__ if is_dataclass(payload) else None
         if isinstance(found, str):
-            return found
+            return self._checked_type(found)
         if self.event_type is not None:
             raise InvalidDomain(f"event_type returned {found!r}, not a string, for {payload!r}")
         raise InvalidDomain(
             f"cannot tell the type of event {payload!r}: return dicts with a 'type' or "
             "dataclasses, or give the domain an event_type(payload) function"
         )
+
+    def _checked_type(self, found: str) -> str:
+        try:
+            check_identifier("an event's type", found)
+        except InvalidCommand as error:
+            raise InvalidDomain(str(error)) from None
+        if len(self.known_types) < _KNOWN_TYPES:
+            self.known_types.add(found)
+        return found
+
+    def copy(self, value: Any) -> Any:
+        """Return a copy that shares nothing mutable; what cannot be stored is its own copy."""
+        try:
+            return self.unpack(self.pack(value))
+        except NotStorable:
+            return value
 
 
 def _check_function(name: str, module: Any, function: str, arity: int) -> None:

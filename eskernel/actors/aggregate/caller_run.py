@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 from eskernel.actors.aggregate.door import ThreadlessActor
 from eskernel.actors.aggregate.life import PASSIVATED, Life
 from eskernel.actors.aggregate.requests import Request, StopRequest, dead
-from eskernel.errors import KernelStopped, Overloaded, StoreUnavailable
+from eskernel.actors.supervision.actor import log_error
+from eskernel.errors import AggregateCrashed, KernelStopped, Overloaded, StoreUnavailable
 
 if TYPE_CHECKING:
     from eskernel.actors.aggregate.routing import Aggregate
@@ -25,6 +26,8 @@ POOL_BATCH = 256
 """Messages a pool thread handles before it looks at other actors."""
 CALLER_BATCH = 32
 """Messages a calling thread handles before it leaves the rest to the pool."""
+MAX_INTERRUPTIONS = 1
+"""How often a request that ends a pool thread's turn by a BaseException is tried again."""
 _NO_MAIL = cast("deque[Request]", ())
 _opening = threading.Lock()
 
@@ -78,6 +81,11 @@ class CallerRunActor(ThreadlessActor):
     def forget(self) -> None:
         """Drop the state: what an interrupted owner left of it cannot be trusted."""
 
+    def interrupted_too_often(self) -> AggregateCrashed:
+        """Return the answer to a request that ended several turns by a BaseException."""
+        cause = "its thread was interrupted again and again"
+        return AggregateCrashed(f"{self.stream_id}: {cause}; nothing stored", self.stream_id)
+
     def settle(self, turn: Turn) -> None:
         """Take in the results of appends that have ended; owner only."""
 
@@ -114,6 +122,7 @@ class CallerRunActor(ThreadlessActor):
         self.enqueue(request, limited=limited)
         services = self.services
         if turn is not None:
+            turn.own = request
             self.take_turn(turn, CALLER_BATCH)
         else:
             self.wake()
@@ -225,19 +234,33 @@ class CallerRunActor(ThreadlessActor):
             turn.message = request
             mailbox.popleft()
             if request.home is self and request.begin():
-                self.handle(request, turn)
+                self._handle_safely(request, turn)
             turn.message = None
             limit -= 1
         if self.life.over and not self.in_flight():
             self._retire(turn)
+
+    def _handle_safely(self, request: Request, turn: Turn) -> None:
+        """Handle a request; an exception nobody foresaw is the answer to it alone.
+
+        On a calling thread it may be an interruption, so there the pool tries the request again.
+        """
+        try:
+            self.handle(request, turn)
+        except Exception as error:
+            if not turn.ours:
+                raise
+            log_error("request_failed", actor=str(self), exc_info=error)
+            self.forget()
+            self.answer(turn, request, error)
 
     # Interruption.
 
     def interrupted(self, turn: Turn) -> None:
         """Repair what an exception at any point of a turn left; safe to repeat.
 
-        The state is dropped, as after an append of unknown outcome. A request the thread handled
-        from the mailbox is tried again if nothing of it was appended.
+        The state is dropped, as after an append of unknown outcome. A request that the thread
+        handled for somebody else is tried again if nothing of it was appended.
         """
         owners = self.services.owners
         try:
@@ -255,19 +278,24 @@ class CallerRunActor(ThreadlessActor):
 
     def _put_back(self, turn: Turn) -> None:
         request = turn.message
-        if request is None or (self.mailbox and self.mailbox[0] is request):
+        if request is None or request is turn.own:
+            return  # whoever waited for it is gone
+        if self.mailbox and self.mailbox[0] is request:
             return
         if any(reply is request.reply for reply, _ in turn.answers):
             return
-        if self.tried == turn.mark:
-            request.interruptions += 1
-            self.mailbox.appendleft(request)
+        if self.tried != turn.mark:
+            unknown = StoreUnavailable(
+                f"{self.stream_id}: interrupted while appending; repeat with the same command_id",
+                outcome_unknown=True,
+            )
+            self.answer(turn, request, unknown)
             return
-        unknown = StoreUnavailable(
-            f"{self.stream_id}: interrupted while appending; repeat with the same command_id",
-            outcome_unknown=True,
-        )
-        self.answer(turn, request, unknown)
+        request.interruptions += turn.ours
+        if request.interruptions > MAX_INTERRUPTIONS:
+            self.answer(turn, request, self.interrupted_too_often())
+        else:
+            self.mailbox.appendleft(request)
 
     # The end.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from eskernel.actors.aggregate.bound_domain import BoundDomain
@@ -37,7 +37,8 @@ def decider(  # noqa: C901 - counts the function within
     # Free variables are the cheapest way to what does not change between commands.
     handle_command, apply_event = domain.handle_command, domain.apply_event
     freeze, unpack, name_event = domain.freeze, domain.unpack, domain.name_event
-    plainly_typed = domain.event_type is None
+    plainly_typed, known_types = domain.event_type is None, domain.known_types
+    copy_of = domain.copy
 
     def decide(  # noqa: PLR0911 - one return per kind of answer
         command: Command, stream_id: StreamId, sequence: int, state: Any
@@ -57,7 +58,7 @@ def decider(  # noqa: C901 - counts the function within
                 if payloads is None:
                     return None
                 if kind is Rejected:
-                    return CommandRejected(payloads.reason, payloads.detail)
+                    return CommandRejected(payloads.reason, copy_of(payloads.detail))
                 payloads = (payloads,)
             if not payloads:
                 return None
@@ -70,7 +71,7 @@ def decider(  # noqa: C901 - counts the function within
                 body, copy = freeze(payload)
                 state = apply_event(copy, state)
                 name = payload.get("type") if plainly_typed and payload.__class__ is dict else None
-                if name.__class__ is not str:
+                if name.__class__ is not str or name not in known_types:
                     name = name_event(payload)
                 row = (
                     stream_id,
@@ -113,24 +114,31 @@ def crashed(stream_id: StreamId, command_type: str, cause: BaseException) -> Agg
 
 
 def check_command(command: Command, domain: BoundDomain) -> InvalidCommand | None:
-    """Return what is wrong with a command's optional parts, or None."""
-    expected, tags = command.expected_sequence, command.tags
+    """Return what is wrong with a command's type or optional parts, or None."""
     try:
-        if command.command_id is not None:
-            check_identifier("command_id", command.command_id)
-        if expected is not None and (type(expected) is not int or expected < 0):
-            return InvalidCommand(f"expected_sequence must be a number >= 0, not {expected!r}")
-        if type(tags) is not tuple or not all(isinstance(tag, str) for tag in tags):
-            return InvalidCommand(f"tags must be a tuple of strings, not {tags!r}")
-        for tag in tags:
-            check_identifier("tag", tag)
-        metadata = command.metadata
-        if metadata:
-            domain.pack(dict(metadata), "metadata")
-            if not all(isinstance(key, str) for key in metadata):
-                return InvalidCommand(f"metadata keys must be strings: {metadata!r}")
+        _check_parts(command)
+        domain.pack(dict(command.metadata), "metadata")
     except InvalidCommand as error:
         return error
-    except (NotStorable, TypeError, ValueError) as error:
-        return InvalidCommand(f"metadata cannot be stored: {error}")
+    except Exception as error:  # noqa: BLE001 - foreign objects raise whatever they like
+        refusal = InvalidCommand(f"the command cannot be stored: {error}")
+        refusal.__cause__ = error
+        return refusal
     return None
+
+
+def _check_parts(command: Command) -> None:
+    kind, expected = command.type, command.expected_sequence
+    tags, metadata = command.tags, command.metadata
+    if not isinstance(kind, str):
+        raise InvalidCommand(f"a command's type must be a string, not {kind!r}")
+    if command.command_id is not None:
+        check_identifier("command_id", command.command_id)
+    if expected is not None and (type(expected) is not int or expected < 0):
+        raise InvalidCommand(f"expected_sequence must be a number >= 0, not {expected!r}")
+    if type(tags) is not tuple:
+        raise InvalidCommand(f"tags must be a tuple of strings, not {tags!r}")
+    for tag in tags:
+        check_identifier("tag", tag)
+    if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
+        raise InvalidCommand(f"metadata must be a mapping with string keys, not {metadata!r}")

@@ -17,7 +17,7 @@ from eskernel.actors.aggregate.requests import (
     Request,
     StopRequest,
 )
-from eskernel.errors import Overloaded
+from eskernel.errors import InvalidCommand, Overloaded
 from eskernel.values import Command
 
 if TYPE_CHECKING:
@@ -41,11 +41,19 @@ class Door:
         """Queue a message; one to a dead actor is answered with ActorDeadError."""
         request = _as_request(envelope)
         try:
+            self._check(envelope.message)
             self._actor.post(request, limited=not isinstance(request, StopRequest))
-        except Overloaded as error:
+        except (InvalidCommand, Overloaded) as error:
             if envelope.reply_to is None:
                 raise
             request.reply.resolve(error)
+
+    def _check(self, message: Any) -> None:
+        stream_id = self._actor.stream_id
+        if isinstance(message, Command) and message.stream_id != stream_id:
+            raise InvalidCommand(
+                f"{message.stream_id} was sent to the actor of {stream_id}; dispatch it instead"
+            )
 
     def get(
         self,

@@ -54,9 +54,7 @@ class AggregateManager(SupervisedActor):
         self._ended += 1
         if event.reason is not None:
             self._crashed += 1
-            log.warning(
-                "aggregate_crashed", stream_id=event.actor.stream_id, exc_info=event.reason
-            )
+            log.warning("aggregate_crashed", stream_id=event.actor.stream_id, exc_info=event.reason)
 
     def counts(self) -> tuple[int, int]:
         """Return how many aggregates have ended since this manager started, and crashed of them."""

@@ -114,7 +114,12 @@ class LeastRecentlyUsed:
         return False
 
     def _scan(self) -> None:
-        actors = list(self._services.routes.values())
+        owners = self._services.owners
+        actors = [
+            actor
+            for actor in list(self._services.routes.values())
+            if actor not in owners and not actor.waiting()
+        ]
         oldest = heapq.nsmallest(len(actors) // 8 + 2, actors, key=_last_used)
         self._oldest = deque((actor.last_used, actor) for actor in oldest)
 

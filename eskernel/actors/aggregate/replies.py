@@ -69,15 +69,18 @@ class WaitedReply:
 class FutureReply:
     """The reply to a `concurrent.futures.Future`."""
 
-    __slots__ = ("future",)
+    __slots__ = ("_claim", "future")
     quick = False
 
     def __init__(self) -> None:
+        self._claim: dict[str, object] = {}
         self.future: Future[Any] = Future()
 
-    def claim(self, by: object) -> bool:  # noqa: ARG002 - only its actor claims it, on our threads
-        """Return whether the future was not cancelled."""
-        return self.future.set_running_or_notify_cancel()
+    def claim(self, by: object) -> bool:
+        """Return whether nobody else claimed the future before, and it was not cancelled."""
+        if self._claim.setdefault("by", by) is not by:
+            return False
+        return self.future.running() or self.future.set_running_or_notify_cancel()
 
     def resolve(self, outcome: Any) -> None:
         """Complete the future, unless it was cancelled or completed."""

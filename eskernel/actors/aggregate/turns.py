@@ -36,16 +36,18 @@ class Turn:
         ours: whether the thread is one of the kernel's, which nothing interrupts from outside.
         answers: replies to give once the actor is released, with their outcomes.
         message: the queued request the thread is handling, or None.
+        own: the request whose outcome the thread waits for, or the last such.
         mark: the actor's `tried` when it began; another value now means that it has appended.
     """
 
-    __slots__ = ("answers", "mark", "message", "ours", "running")
+    __slots__ = ("answers", "mark", "message", "ours", "own", "running")
 
     def __init__(self) -> None:
         self.running = False
         self.ours = False
         self.answers: deque[tuple[AnyReply, Any]] = deque()
         self.message: Request | None = None
+        self.own: Request | None = None
         self.mark = 0
 
     def give_answers(self, elsewhere: Callable[[Callable[[], None]], None] | None = None) -> None:
