@@ -17,6 +17,7 @@ from stress_helpers import TYPE, Ledger, check_order, check_states, note, noted
 from support import eventually
 
 from eskernel import Kernel
+from eskernel.actors.aggregate.supervisor import AggregateSupervisor
 
 
 class Bomb:
@@ -37,6 +38,22 @@ def quiet_log() -> Iterator[None]:
     """Keep the log from drawing tracebacks, which takes longer than what is tested."""
     with structlog.testing.capture_logs():
         yield
+
+
+@pytest.fixture
+def no_gap(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """An AggregateSupervisor that starts only when the returned event is set."""
+    open_ = threading.Event()
+    open_.set()
+    on_start = AggregateSupervisor.on_start
+
+    def wait_first(self: AggregateSupervisor) -> None:
+        assert open_.wait(10)
+        on_start(self)
+
+    monkeypatch.setattr(AggregateSupervisor, "on_start", wait_first)
+    yield open_
+    open_.set()
 
 
 def stop(ref: ActorRef[Any]) -> None:

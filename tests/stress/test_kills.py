@@ -10,7 +10,18 @@ from contextlib import suppress
 
 import pykka
 import pytest
-from killing import WAYS, Load, failing_tell, find, in_thread, quiet_log, replaced, stop, works
+from killing import (
+    WAYS,
+    Load,
+    failing_tell,
+    find,
+    in_thread,
+    no_gap,
+    quiet_log,
+    replaced,
+    stop,
+    works,
+)
 from pykka.messages import ProxyCall
 from stress_helpers import TYPE, DeferredStore, Ledger, new_seed, note, noted
 from support import eventually
@@ -26,7 +37,7 @@ from eskernel.actors.supervision import Backoff
 from eskernel.errors import EskernelError, KernelStopped
 from eskernel_stores import MemoryStore
 
-__all__ = ["quiet_log"]
+__all__ = ["no_gap", "quiet_log"]
 
 pytestmark = [pytest.mark.stress, pytest.mark.usefixtures("quiet_log")]
 
@@ -81,14 +92,13 @@ def test_a_base_exception_in_an_aggregate_reaches_nobody_else_and_ends(mode):
     def leave() -> None:
         raise SystemExit("out of its loop")
 
-    store, domain = mode(), Ledger()
-    domain.event_type = lambda payload: payload["type"]
-    with Kernel({TYPE: domain}, store) as kernel:
+    store = mode()
+    with Kernel({TYPE: Ledger()}, store) as kernel:
         kernel.dispatch(note("a", 0, 1))
         ref = kernel.aggregate_ref(TYPE, "a")
         actor = kernel._runtime.services.routes[TYPE, "a"]
-        kernel._domains[TYPE].event_type = leave
-        message = ProxyCall(attr_path=("domain", "event_type"), args=(), kwargs={})
+        kernel._domains[TYPE].version = leave  # where a message can have it called
+        message = ProxyCall(attr_path=("domain", "version"), args=(), kwargs={})
         ref.tell(message)
         asked = ref.ask(message, block=False)
         kernel.dispatch(note("a", 0, 2), timeout=1)
@@ -224,22 +234,6 @@ def test_dispatch_works_within_a_second_although_a_pool_thread_is_long_at_work(n
 
 
 # While there is no supervisor.
-
-
-@pytest.fixture
-def no_gap(monkeypatch):
-    """An AggregateSupervisor that starts only when the returned event is set."""
-    open_ = threading.Event()
-    open_.set()
-    on_start = AggregateSupervisor.on_start
-
-    def wait_first(self):
-        assert open_.wait(10)
-        on_start(self)
-
-    monkeypatch.setattr(AggregateSupervisor, "on_start", wait_first)
-    yield open_
-    open_.set()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -8,15 +8,18 @@ from collections import Counter
 
 import pytest
 import structlog
-from killing import find, in_thread, quiet_log, stop, works
+from killing import find, in_thread, no_gap, quiet_log, stop, works
 from stress_helpers import TYPE, DeferredStore, Ledger, in_threads, new_seed, note, noted
 from support import eventually
 
 from eskernel import Kernel
+from eskernel.actors.aggregate.calling import dispatch_queued
+from eskernel.actors.aggregate.replies import FutureReply
+from eskernel.actors.aggregate.requests import CommandRequest
 from eskernel.errors import EskernelError, StoreUnavailable
 from eskernel_stores import MemoryStore
 
-__all__ = ["quiet_log"]
+__all__ = ["no_gap", "quiet_log"]
 
 pytestmark = [pytest.mark.stress, pytest.mark.usefixtures("quiet_log")]
 
@@ -214,3 +217,26 @@ def test_no_more_aggregates_live_than_may_after_a_kill_of_their_supervisor():
         for stream in ("a", "b"):
             kernel.submit(note(stream, 0, 2)).result(5)
         assert len(kernel.live_aggregates()) <= 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_command_for_an_actor_that_lost_its_route_outlives_the_supervisor(mode, no_gap):
+    store = mode()
+    with Kernel({TYPE: Ledger()}, store) as kernel:
+        services = kernel._runtime.services
+        kernel.dispatch(note("a", 0, 1))
+        # As a thread that has read the route and is then held up by the scheduler.
+        actor = services.routes[TYPE, "a"]
+        actor.actor_ref.stop()
+        eventually(lambda: not services.routes)
+        no_gap.clear()
+        stop(find(kernel, "aggregate-supervisor"))
+        eventually(services.between_supervisors)
+        dispatched = in_thread(dispatch_queued, services, actor, note("a", 1, 1), 5)
+        submitted = FutureReply()
+        in_thread(actor.post, CommandRequest(note("a", 2, 1), submitted)).result(2)
+        eventually(lambda: actor.waiting() == 2)
+        no_gap.set()
+        dispatched.result(3)
+        submitted.future.result(3)
+    assert sorted(noted(store, "a")) == [(0, 1), (1, 1), (2, 1)]

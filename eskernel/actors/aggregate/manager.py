@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -54,8 +55,16 @@ class AggregateManager(SupervisedActor):
         self._ended += 1
         if event.reason is not None:
             self._crashed += 1
-            log.warning("aggregate_crashed", stream_id=event.actor.stream_id, exc_info=event.reason)
+            cause = event.reason.__cause__ or event.reason
+            stream_id, where = event.actor.stream_id, _where(cause)
+            log.warning("aggregate_crashed", stream_id=stream_id, cause=repr(cause), where=where)
 
     def counts(self) -> tuple[int, int]:
         """Return how many aggregates have ended since this manager started, and crashed of them."""
         return self._ended, self._crashed
+
+
+def _where(error: BaseException) -> str | None:
+    """Return file, line and function; a whole traceback for each crash would be slow to render."""
+    frames = traceback.extract_tb(error.__traceback__, limit=-1)
+    return f"{frames[0].filename}:{frames[0].lineno} in {frames[0].name}" if frames else None
