@@ -183,7 +183,7 @@ class Kernel:
         except TypeError:
             actor = None
         if actor is None:
-            actor = self._actor(services, command)
+            actor, timeout = self._start(services, command[:2], timeout)
         if runtime.immediate:
             owners = services.owners
             outcome = None
@@ -216,11 +216,11 @@ class Kernel:
         """
         services = self._services()
         self._check(services, command)
-        reply = FutureReply()
-        if self._runtime is not None and self._runtime.outer_jobs is not None:
-            self._runtime.outer_jobs.put(lambda: self._run_chain(command, reply))
+        reply = FutureReply(services.outer_jobs.put)
+        if self._middleware:
+            services.outer_jobs.put(lambda: self._run_chain(command, reply))
         else:
-            self._actor(services, command).post(CommandRequest(command, reply))
+            self._start(services, command[:2])[0].post(CommandRequest(command, reply))
         return reply.future
 
     def _call(self, index: int, command: Command, timeout: float | None) -> Accepted:
@@ -228,7 +228,7 @@ class Kernel:
         if index == len(self._middleware):
             services = self._services()
             self._check(services, command)
-            actor = self._actor(services, command)
+            actor, timeout = self._start(services, command[:2], timeout)
             return dispatch_queued(services, actor, command, timeout)
         call_next: CallNext = lambda passed: self._call(index + 1, passed, timeout)  # noqa: E731
         return self._middleware[index](command, call_next)
@@ -301,7 +301,8 @@ class Kernel:
     ) -> Any:
         services = self._services()
         self._refuse_reentrance(services)
-        return ask_queued(services, self._actor_of(services, stream_id), read, command_id, timeout)
+        actor, timeout = self._start(services, stream_id, timeout)
+        return ask_queued(services, actor, read, command_id, timeout)
 
     # Refusing.
 
@@ -327,12 +328,17 @@ class Kernel:
                 "and let the caller dispatch the next command"
             )
 
-    def _actor(self, services: Services, command: Any) -> Aggregate:
-        return self._actor_of(services, command[:2])
-
-    def _actor_of(self, services: Services, stream_id: StreamId) -> Aggregate:
+    def _start(
+        self, services: Services, stream_id: StreamId, timeout: float | None = None
+    ) -> tuple[Aggregate, float | None]:
+        """Return the stream's actor, started if there is none, and what is left of the timeout."""
         try:
             actor = services.routes.get(stream_id)
         except TypeError:  # unhashable, so not strings
             actor = None
-        return actor or services.route(stream_id)
+        if actor is not None:
+            return actor, timeout
+        seconds = self._limits.dispatch_timeout if timeout is None else timeout
+        begun = time.monotonic()
+        actor = services.route(stream_id, seconds)
+        return actor, seconds - (time.monotonic() - begun)

@@ -8,15 +8,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import structlog
 from pykka import ActorRef
 
 from eskernel.actors.supervision import SupervisedActor
 from eskernel.actors.supervision.actor import tell_if_alive
 from eskernel.contracts import BatchingEventStore, Commit, EventStore
 from eskernel.errors import EskernelError, StoreUnavailable
-
-log = structlog.get_logger("eskernel")
 
 MAX_BATCH = 1000
 """Appends in one durable write at most."""
@@ -80,6 +77,8 @@ class CommitQueue:
     def __init__(self) -> None:
         self._waiting: deque[WaitingAppend] = deque()
         self.committer: ActorRef[Any] | None = None
+        # What the store has been given and has not answered; whoever fails it cannot know.
+        self.under_way: list[WaitingAppend] = []
         # Set by whoever tells the committer, cleared by the committer before it looks: an append
         # queued after the look finds it cleared.
         self._told = False
@@ -115,9 +114,16 @@ class CommitQueue:
                 self._waiting.popleft()
 
     def fail_all(self, error: Exception) -> None:
-        """Give every append this result: there is no committer any more."""
+        """Give every append this result: there is no committer any more.
+
+        One the store has been given gets StoreUnavailable: it may be stored all the same.
+        """
+        unknown = StoreUnavailable(
+            f"the store did not answer while the kernel stopped: {error}", outcome_unknown=True
+        )
         while batch := self.look():
-            _hand_out(batch, batch, [error] * len(batch))
+            results = [unknown if append in self.under_way else error for append in batch]
+            _hand_out(batch, batch, results)
             self.drop_done()
 
     def __len__(self) -> int:
@@ -161,7 +167,9 @@ class Committer(SupervisedActor):
     def _write_some(self) -> int:
         batch = self._queue.look()
         sent = [append for append in batch if _unsent(append)]
+        self._queue.under_way = sent
         _hand_out(batch, sent, self._write_batch(sent))
+        self._queue.under_way = []
         self._queue.drop_done()
         return len(batch)
 

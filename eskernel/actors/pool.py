@@ -13,8 +13,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from eskernel.actors.journal import log_and_go_on
 from eskernel.actors.supervision import SupervisedActor
-from eskernel.actors.supervision.actor import log_error
 
 Job = Callable[[], Any]
 
@@ -63,15 +63,17 @@ class ActorPool(SupervisedActor):
     Args:
         jobs: where the jobs come from.
         size: number of threads.
+        lingers: whether a stopping pool waits for its threads' last jobs, for `patience` seconds.
+            Not if there is to be a next pool: that must not be kept waiting.
     """
 
     patience = 2.0
-    """Seconds a stopping pool waits for its threads' last jobs."""
 
-    def __init__(self, jobs: JobQueue, size: int) -> None:
+    def __init__(self, jobs: JobQueue, size: int, lingers: Callable[[], bool]) -> None:
         super().__init__()
         self._jobs = jobs
         self._size = size
+        self._lingers = lingers
         self._threads: list[threading.Thread] = []
         # A thread is among the waiting before it looks at `_ending`, and `_ending` is set before
         # tokens are sent: with no thread waiting, a token of this pool is needed no more.
@@ -91,6 +93,8 @@ class ActorPool(SupervisedActor):
         self._ending = True
         for _ in self._threads:
             self._jobs.put(self)
+        if not self._lingers():
+            return
         deadline = time.monotonic() + self.patience
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -105,7 +109,7 @@ class ActorPool(SupervisedActor):
             try:
                 ended = self._work_one()
             except BaseException as error:  # noqa: BLE001 - the thread must go on
-                log_error("pool_thread_interrupted", exc_info=error)
+                log_and_go_on("error", "pool_thread_interrupted", exc_info=error)
 
     def _work_one(self) -> bool:
         """Run one job; return whether this thread is to end."""
@@ -136,4 +140,4 @@ def run_job(job: Job) -> None:
     try:
         job()
     except BaseException as error:  # noqa: BLE001 - see above
-        log_error("pool_job_failed", exc_info=error)
+        log_and_go_on("error", "pool_job_failed", exc_info=error)

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import structlog
 from pykka import ActorRef
 
 from eskernel.actors.aggregate.bound_domain import BoundDomain
@@ -18,15 +17,14 @@ from eskernel.actors.aggregate.limits import Limits
 from eskernel.actors.aggregate.passivation import LeastRecentlyUsed
 from eskernel.actors.aggregate.services import Services
 from eskernel.actors.committer import CommitQueue
+from eskernel.actors.journal import log_and_go_on, log_safely
 from eskernel.actors.pool import JobQueue
 from eskernel.actors.supervision import Exit, stop_and_wait, watch
 from eskernel.actors.tree import BACKOFF, KernelSupervisor
 from eskernel.contracts import Clock, EventStore, SnapshotStore
 from eskernel.errors import KernelStopped
 
-log = structlog.get_logger("eskernel")
-
-ROOT_INTENSITY, ROOT_PERIOD = 5, 10.0
+ROOT_INTENSITY, ROOT_PERIOD = 5, 30.0
 _LAST_ANSWERS = 0.1
 """Seconds for answering what is left, however late it is."""
 FORKED = "this process is a fork of the one that started it; start a new Kernel here"
@@ -42,7 +40,7 @@ class Runtime:
         clock: where the time comes from.
         limits: the kernel's numbers.
         submit: how the manager routes a command.
-        with_middleware: whether whole chains of middleware need threads too.
+        with_middleware: whether commands go through middleware first.
     """
 
     def __init__(
@@ -65,12 +63,12 @@ class Runtime:
             clock,
             limits,
             JobQueue(),
+            JobQueue(),
             commits,
             with_middleware=with_middleware,
         )
         if limits.max_live_aggregates is not None:
             self.services.eviction = LeastRecentlyUsed(self.services, limits.max_live_aggregates)
-        self.outer_jobs = JobQueue() if with_middleware else None
         self._submit = submit
         self._lock = threading.Lock()
         # Guarded by the lock: no root is started once `_stopping` is set.
@@ -101,14 +99,14 @@ class Runtime:
         ended = root is None or stop_and_wait(root, timeout)
         self._answer_the_rest(deadline)
         if not ended or self.services.owners:
-            log.warning("kernel_stopped_late", still_running=len(self.services.owners))
+            log_safely("warning", "kernel_stopped_late", still_running=len(self.services.owners))
         return ended and not self.services.owners
 
     def _start_root(self) -> None:
         with self._lock:
             if self._stopping:
                 return
-            self.root = KernelSupervisor.start(self.services, self._submit, self.outer_jobs)
+            self.root = KernelSupervisor.start(self.services, self._submit)
             root = self.root
         watch(root, self._on_root_ended)
 
@@ -123,13 +121,13 @@ class Runtime:
             self._fail(ended)
             return
         self._restarts.append(now)
-        log.warning("kernel_supervisor_restarts", reason=repr(ended.reason))
+        log_and_go_on("warning", "kernel_supervisor_restarts", reason=ended.reason)
         time.sleep(BACKOFF.first)
         self._start_root()
 
     def _fail(self, ended: Exit) -> None:
         reason = f"it failed: its root supervisor gave up ({ended.reason})"
-        log.error("kernel_failed", reason=reason)
+        log_and_go_on("error", "kernel_failed", reason=reason)
         self.services.refuse(reason)
         self._answer_the_rest(time.monotonic() + 1.0)
 
@@ -159,9 +157,8 @@ class Runtime:
             for request in list(actor.mailbox):
                 if request.reply.claim(self):
                     request.reply.resolve(refusal)
-        for queue in (self.services.jobs, self.outer_jobs):
-            if queue is not None:
-                queue.close()
+        self.services.jobs.close()
+        self.services.outer_jobs.close()
 
 
 _forkable: weakref.WeakSet[Services] = weakref.WeakSet()

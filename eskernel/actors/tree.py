@@ -16,7 +16,7 @@ from eskernel.actors.aggregate.passivation import Passivator
 from eskernel.actors.aggregate.services import Services
 from eskernel.actors.aggregate.supervisor import AggregateSupervisor
 from eskernel.actors.committer import Committer
-from eskernel.actors.pool import ActorPool, JobQueue
+from eskernel.actors.pool import ActorPool
 from eskernel.actors.supervision import Backoff, ChildSpec, Inbox, Supervisor
 from eskernel.values import Command
 
@@ -32,19 +32,14 @@ class KernelSupervisor(Supervisor):
     Args:
         services: what the aggregates share.
         submit: how the manager routes a command.
-        outer_jobs: whole middleware chains to run, or None without middleware.
     """
 
-    def __init__(
-        self,
-        services: Services,
-        submit: Callable[[Command], Any],
-        outer_jobs: JobQueue | None,
-    ) -> None:
-        specs = [ChildSpec("actor-pool", lambda: ActorPool.start(services.jobs, POOL_SIZE))]
-        if outer_jobs is not None:
-            start_pool = partial(ActorPool.start, outer_jobs, POOL_SIZE)
-            specs.append(ChildSpec("middleware-pool", start_pool))
+    def __init__(self, services: Services, submit: Callable[[Command], Any]) -> None:
+        stopping = lambda: services.refusal is not None  # noqa: E731
+        specs = [
+            ChildSpec(name, partial(ActorPool.start, jobs, POOL_SIZE, lingers=stopping))
+            for name, jobs in (("actor-pool", services.jobs), ("outer-pool", services.outer_jobs))
+        ]
         commits = services.commits
         if commits is not None:
             specs.append(ChildSpec("committer", lambda: Committer.start(commits, services.store)))

@@ -233,7 +233,7 @@ def test_a_command_for_an_actor_that_lost_its_route_outlives_the_supervisor(mode
         stop(find(kernel, "aggregate-supervisor"))
         eventually(services.between_supervisors)
         dispatched = in_thread(dispatch_queued, services, actor, note("a", 1, 1), 5)
-        submitted = FutureReply()
+        submitted = FutureReply(services.outer_jobs.put)
         in_thread(actor.post, CommandRequest(note("a", 2, 1), submitted)).result(2)
         eventually(lambda: actor.waiting() == 2)
         no_gap.set()

@@ -112,8 +112,16 @@ def _kill_and_wait(rng, child):
 
 
 def _settle(supervisor):
-    """Return when the supervisor has dealt with all exits it was told of."""
-    eventually(lambda: supervisor.proxy().wake_at.get(timeout=5) is None)
+    """Return when the supervisor has dealt with all exits so far."""
+    proxy = supervisor.proxy()
+
+    def settled():
+        infos = proxy.children().get(timeout=5)
+        if not all(info.ref is None or info.ref.is_alive() for info in infos):
+            return False
+        return proxy.wake_at.get(timeout=5) is None
+
+    eventually(settled)
 
 
 def _hear_end(ref):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from eskernel.actors.aggregate.life import Life
 from eskernel.actors.aggregate.pipeline import Pipeline
 from eskernel.actors.aggregate.requests import (
@@ -16,6 +14,7 @@ from eskernel.actors.aggregate.requests import (
     StopRequest,
 )
 from eskernel.actors.aggregate.stream_actor import StreamActor
+from eskernel.actors.journal import log_safely
 from eskernel.errors import (
     AggregateCrashed,
     ConcurrencyConflict,
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from eskernel.actors.aggregate.turns import Turn
     from eskernel.values import StreamId
 
-log = structlog.get_logger("eskernel")
 
 MAX_CONFLICTS = 10
 """How often a command is decided again because somebody else had written first."""
@@ -160,10 +158,10 @@ class AggregateActor(StreamActor):
     def _handle_message(self, request: MessageRequest, turn: Turn) -> None:
         try:
             self.answer(turn, request, self._handle_receive(request.message))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the asker's
             self.answer(turn, request, error)
             if request.told:
-                log.error("actor_failed", actor=str(self), exc_info=error)
+                log_safely("error", "actor_failed", actor=str(self), exc_info=error)
                 self.end(error)
 
     def on_receive(self, message: Any) -> Any:

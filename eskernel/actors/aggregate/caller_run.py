@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from eskernel.actors.aggregate.door import ThreadlessActor
 from eskernel.actors.aggregate.life import PASSIVATED, Life
 from eskernel.actors.aggregate.requests import Request, StopRequest, dead
-from eskernel.actors.supervision.actor import log_error
+from eskernel.actors.journal import log_safely
 from eskernel.errors import AggregateCrashed, KernelStopped, Overloaded, StoreUnavailable
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ class CallerRunActor(ThreadlessActor):
         except Exception as error:
             if not turn.ours:
                 raise
-            log_error("request_failed", actor=str(self), exc_info=error)
+            log_safely("error", "request_failed", actor=str(self), exc_info=error)
             self.forget()
             self.answer(turn, request, error)
 
@@ -313,6 +313,7 @@ class CallerRunActor(ThreadlessActor):
             return [one for one in waiting if one.home is self and self._passes_on(one, turn)]
 
         if not self.services.succeed(self, leave):
+            self.services.strand(self)
             return
         for _ in waiting:
             self.mailbox.popleft()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import structlog
-
+from eskernel.actors.journal import log_safely
 from eskernel.errors import (
     AggregateCrashed,
     CorruptStore,
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from eskernel.actors.aggregate.bound_domain import BoundDomain
     from eskernel.actors.aggregate.services import Services
 
-log = structlog.get_logger("eskernel")
 
 A = TypeVar("A")
 Receipts = dict[str, tuple[int, int]]
@@ -58,7 +56,7 @@ def hydrate(services: Services, domain: BoundDomain, stream_id: StreamId) -> Fol
             start = Folded(snapshot.state, snapshot.sequence, receipts or None)
             return catch_up(services, domain, stream_id, start)
         except (AggregateCrashed, CorruptStore, InvalidDomain) as error:
-            log.warning("snapshot_unusable", stream_id=stream_id, exc_info=error)
+            log_safely("warning", "snapshot_unusable", stream_id=stream_id, exc_info=error)
     try:
         start = Folded(domain.init(), 0, None)
     except ReentrantDispatch:
@@ -146,16 +144,20 @@ def _fitting_snapshot(
         return None
     try:
         snapshot = services.snapshots.load_latest(stream_id)
-    except Exception as error:
-        log.warning("snapshot_not_loaded", stream_id=stream_id, exc_info=error)
+    except Exception as error:  # noqa: BLE001 - a snapshot is only an optimisation
+        log_safely("warning", "snapshot_not_loaded", stream_id=stream_id, exc_info=error)
         return None
     if snapshot is None:
         return None
     if snapshot.version != domain.version:
-        log.info("snapshot_of_other_version", stream_id=stream_id, version=snapshot.version)
+        log_safely(
+            "info", "snapshot_of_other_version", stream_id=stream_id, version=snapshot.version
+        )
         return None
     if not _reaches(services, stream_id, snapshot.sequence):
-        log.warning("snapshot_ahead_of_stream", stream_id=stream_id, sequence=snapshot.sequence)
+        log_safely(
+            "warning", "snapshot_ahead_of_stream", stream_id=stream_id, sequence=snapshot.sequence
+        )
         return None
     return snapshot.read_with(domain.unpack)
 

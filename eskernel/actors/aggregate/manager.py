@@ -7,14 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-import structlog
-
 from eskernel.actors.aggregate.routing import AggregateEnded
 from eskernel.actors.aggregate.services import Services
+from eskernel.actors.journal import log_and_go_on
 from eskernel.actors.supervision import SupervisedActor
 from eskernel.values import Accepted, Command
-
-log = structlog.get_logger("eskernel")
 
 
 class AggregateManager(SupervisedActor):
@@ -57,7 +54,9 @@ class AggregateManager(SupervisedActor):
             self._crashed += 1
             cause = event.reason.__cause__ or event.reason
             stream_id, where = event.actor.stream_id, _where(cause)
-            log.warning("aggregate_crashed", stream_id=stream_id, cause=repr(cause), where=where)
+            log_and_go_on(
+                "warning", "aggregate_crashed", stream_id=stream_id, cause=cause, where=where
+            )
 
     def counts(self) -> tuple[int, int]:
         """Return how many aggregates have ended since this manager started, and crashed of them."""

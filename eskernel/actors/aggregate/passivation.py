@@ -6,14 +6,10 @@ import heapq
 import time
 from collections import deque
 
-import structlog
-
 from eskernel.actors.aggregate.routing import Aggregate
 from eskernel.actors.aggregate.services import Services
 from eskernel.actors.aggregate.turns import Turn
 from eskernel.actors.supervision import SupervisedActor
-
-log = structlog.get_logger("eskernel")
 
 # Aggregates looked at, and ended, before commands get their turn; and the seconds they get.
 _LOOKED_AT, _ENDED = 1000, 50
@@ -52,6 +48,8 @@ class Passivator(SupervisedActor):
             some = actors[start : start + _LOOKED_AT]
             self._end_idle([one for one in some if _ends(one, idle_since)], turn, idle_since)
             time.sleep(0)
+        if self._services.eviction is not None:  # those that were busy when it was their turn
+            self._services.eviction.make_room()
         self.wake_at = time.monotonic() + self._tick
 
     def _end_idle(self, idle: list[Aggregate], turn: Turn, idle_since: float) -> None:
@@ -68,7 +66,7 @@ def _ends(actor: Aggregate, idle_since: float) -> bool:
 class LeastRecentlyUsed:
     """Keeps the number of live aggregates at `max_live_aggregates`; busy ones stay.
 
-    Run by the thread that starts an aggregate. One scan of the table finds the oldest eighth; those
+    Run by the thread that starts an aggregate, and by the timer. One scan of the table finds the oldest eighth; those
     used since are passed over, so the victim is always the least recently used.
 
     Args:
@@ -84,7 +82,7 @@ class LeastRecentlyUsed:
         self._evictor: dict[str, Turn] = {}
         self._oldest: deque[tuple[float, Aggregate]] = deque()
 
-    def make_room(self, newest: Aggregate) -> None:
+    def make_room(self, newest: Aggregate | None = None) -> None:
         """End aggregates until no more than the limit are live, `newest` not among them."""
         if len(self._services.routes) <= self._limit:
             return
@@ -100,7 +98,7 @@ class LeastRecentlyUsed:
             if "is" in evictor and evictor["is"] is turn:
                 del evictor["is"]
 
-    def _evict_one(self, turn: Turn, newest: Aggregate) -> bool:
+    def _evict_one(self, turn: Turn, newest: Aggregate | None) -> bool:
         for scanned in (False, True):
             if scanned:
                 self._scan()

@@ -54,6 +54,11 @@ class Entry:
         self.outcome: Any = None
         self.original: Entry | None = None
 
+    def accepted(self) -> Accepted:
+        """Return the outcome of an append that was stored."""
+        stream_id, events, before, _ = self.commit
+        return _new(Accepted, (stream_id, before + len(events), self.result, events))
+
 
 class Pipeline:
     """The speculative end of an aggregate's stream; owner only.
@@ -167,12 +172,13 @@ class Pipeline:
     # Completing.
 
     def ready(self) -> bool:
-        """Return whether `settle` has something to do."""
-        if not self.pending:
+        """Return whether `settle` has something to do; who does not own the actor may ask too."""
+        try:
+            first = self.pending[0].result
+        except IndexError:
             return False
-        first = self.pending[0].result
         if isinstance(first, Exception):
-            return all(entry.result is not None for entry in self.pending)
+            return all(entry.result is not None for entry in list(self.pending))
         return first is not None
 
     def settle(self, turn: Turn) -> None:
@@ -194,12 +200,11 @@ class Pipeline:
         actor, request = self.actor, entry.request
         if entry.result != _NO_APPEND:
             assert isinstance(request, CommandRequest)
-            stream_id, events, before, _ = entry.commit
-            last = before + len(events)
-            entry.outcome = _new(Accepted, (stream_id, last, entry.result, events))
+            entry.outcome = entry.accepted()
             if actor.sequence >= 0:  # else it was forgotten, and will be rehydrated
+                before = actor.sequence
                 actor.state = entry.state
-                actor.sequence = last
+                actor.sequence = entry.outcome.sequence
                 actor.after_append(request.command, before)
         elif entry.original is not None:
             entry.outcome = entry.original.outcome
@@ -225,11 +230,12 @@ class Pipeline:
         self.chain = Chain()
         self.pending.clear()
 
-    def _verdict(self, entry: Entry, *, first: bool) -> Exception | None:
+    def _verdict(self, entry: Entry, *, first: bool) -> Accepted | Exception | None:
         """Return what to answer, or None to decide again."""
         result, actor = entry.result, self.actor
         if not isinstance(result, Exception):
-            return None
+            # Stored although an earlier one failed: then that one's outcome was unknown.
+            return None if result == _NO_APPEND else entry.accepted()
         if isinstance(result, ChainBroken) or (
             isinstance(result, ConcurrencyConflict) and not first
         ):

@@ -7,6 +7,7 @@ long enough, and then the command never runs.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -66,15 +67,37 @@ class WaitedReply:
         return self._done.acquire(timeout=min(max(timeout, 0.0), threading.TIMEOUT_MAX))
 
 
+class CommandFuture(Future[Any]):
+    """A future whose callbacks are handed over instead of being called on the spot.
+
+    A callback may wait for the kernel, so it must not hold up the thread that completes futures.
+
+    Args:
+        hand_over: has another thread call what it is given.
+    """
+
+    def __init__(self, hand_over: Callable[[Callable[[], Any]], None]) -> None:
+        super().__init__()
+        self._hand_over = hand_over
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Have `fn(future)` called by the kernel's outer pool when the outcome is there."""
+        super().add_done_callback(lambda future: self._hand_over(lambda: fn(future)))
+
+
 class FutureReply:
-    """The reply to a `concurrent.futures.Future`."""
+    """The reply to a `concurrent.futures.Future`.
+
+    Args:
+        hand_over: see `CommandFuture`.
+    """
 
     __slots__ = ("_claim", "future")
     quick = False
 
-    def __init__(self) -> None:
+    def __init__(self, hand_over: Callable[[Callable[[], Any]], None]) -> None:
         self._claim: dict[str, object] = {}
-        self.future: Future[Any] = Future()
+        self.future: Future[Any] = CommandFuture(hand_over)
 
     def claim(self, by: object) -> bool:
         """Return whether nobody else claimed the future before, and it was not cancelled."""

@@ -65,7 +65,7 @@ class Starter(Protocol):
 class Eviction(Protocol):
     """What keeps the number of live aggregates down."""
 
-    def make_room(self, newest: Aggregate) -> None: ...
+    def make_room(self, newest: Aggregate | None = None) -> None: ...
 
 
 class AggregateEnded(NamedTuple):

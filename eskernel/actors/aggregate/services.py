@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
-import time
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pykka import ActorRef
@@ -15,7 +16,7 @@ from eskernel.actors.aggregate.limits import Limits
 from eskernel.actors.aggregate.routing import Aggregate, AggregateEnded, Eviction, Routed, Starter
 from eskernel.actors.aggregate.turns import Turn, Turns
 from eskernel.actors.supervision.actor import tell_if_alive
-from eskernel.errors import KernelStopped, UnknownAggregateType
+from eskernel.errors import DispatchTimeout, KernelStopped, UnknownAggregateType
 from eskernel.values import StreamId, check_identifier
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Services:
         owners: see `eskernel.actors.aggregate.turns`.
         routes: the routing table, read without a lock; changed only under the stripe lock of the
             stream. The AggregateManager owns it; it is kept here to survive a manager's restart.
+        jobs: work for the threads that run actors; none of it waits.
+        outer_jobs: code of the user's that may itself wait for the kernel, so never to be run by
+            the threads it could wait for: chains of middleware, callbacks of futures.
         refusal: why the kernel takes no commands; None while it does.
         gate: None while dispatch may take its shortest way; the refusal, or `MIDDLEWARE`.
         supervisor: the running AggregateSupervisor, None while there is none.
@@ -54,6 +58,7 @@ class Services:
         clock: Clock,
         limits: Limits,
         jobs: JobQueue,
+        outer_jobs: JobQueue,
         commits: CommitQueue | None,
         *,
         with_middleware: bool = False,
@@ -70,6 +75,7 @@ class Services:
         self.snapshot_interval = limits.snapshot_interval if snapshots is not None else 0
         self.receipts_kept = limits.receipts_kept
         self.jobs = jobs
+        self.outer_jobs = outer_jobs
         self.commits = commits
         self.owners: dict[Any, Turn] = {}
         self.turns = Turns()
@@ -83,19 +89,32 @@ class Services:
         self._supervision = threading.Condition()
         self.supervisor: Starter | None = None
         self.eviction: Eviction | None = None
+        self._stranded: deque[Routed] = deque()
 
-    def route(self, stream_id: StreamId) -> Aggregate:
+    def route(self, stream_id: StreamId, patience: float) -> Aggregate:
         """Return the stream's actor, started if there is none.
+
+        Args:
+            stream_id: the stream.
+            patience: seconds to wait for an AggregateSupervisor that is being restarted.
 
         Raises:
             UnknownAggregateType, InvalidCommand: the stream id is none.
+            DispatchTimeout: there is no supervisor in time.
             KernelStopped: the kernel takes no commands.
         """
         aggregate_type, aggregate_id = stream_id
         if not isinstance(aggregate_type, str) or aggregate_type not in self.domains:
             raise UnknownAggregateType(aggregate_type, tuple(self.domains))
         check_identifier("aggregate id", aggregate_id)
-        actor = self._present_supervisor().start_aggregate(stream_id)
+        supervisor = self._present_supervisor(patience)
+        if supervisor is None:
+            raise DispatchTimeout(
+                f"no supervisor to start {stream_id} within {patience} s; it never began and "
+                "never will",
+                started=False,
+            )
+        actor = supervisor.start_aggregate(stream_id)
         if self.eviction is not None:
             self.eviction.make_room(actor)
         return actor
@@ -155,6 +174,21 @@ class Services:
         self.jobs.put(successor.run)
         return True
 
+    def strand(self, actor: Routed) -> None:
+        """Have a dead actor run when there is a supervisor that can start its successor."""
+        self._stranded.append(actor)
+        if not self.between_supervisors():
+            self.jobs.put(actor.run)
+
+    def run_waiting(self) -> None:
+        """Have every actor with waiting requests run: to pass them on, or to refuse them."""
+        waiting: list[Routed] = [one for one in list(self.routes.values()) if one.has_work()]
+        with suppress(IndexError):
+            while True:
+                waiting.append(self._stranded.popleft())
+        for actor in waiting:
+            self.jobs.put(actor.run)
+
     def between_supervisors(self) -> bool:
         """Return whether aggregates must wait for the AggregateSupervisor to come back."""
         return self.supervisor is None and self.refusal is None
@@ -185,7 +219,8 @@ class Services:
         Raises:
             KernelStopped: they cannot, within some seconds.
         """
-        self._present_supervisor()
+        if self._present_supervisor(_START_PATIENCE) is None:
+            raise KernelStopped("its AggregateSupervisor does not come up")
 
     def refuse(self, reason: str) -> None:
         """Take no more commands; those who wait for a supervisor get KernelStopped."""
@@ -193,16 +228,15 @@ class Services:
             self.refusal = self.gate = reason
             self._supervision.notify_all()
 
-    def _present_supervisor(self) -> Starter:
+    def _present_supervisor(self, patience: float) -> Starter | None:
         supervisor = self.supervisor
         if supervisor is None or self.refusal is not None:
-            deadline = time.monotonic() + _START_PATIENCE
             with self._supervision:
                 self._supervision.wait_for(
                     lambda: self.supervisor is not None or self.refusal is not None,
-                    deadline - time.monotonic(),
+                    min(max(patience, 0.0), threading.TIMEOUT_MAX),
                 )
                 supervisor = self.supervisor
-        if self.refusal is not None or supervisor is None:
-            raise KernelStopped(self.refusal or "its AggregateSupervisor does not come back")
+        if self.refusal is not None:
+            raise KernelStopped(self.refusal)
         return supervisor

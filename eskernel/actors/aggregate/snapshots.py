@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
+from eskernel.actors.journal import log_safely
 from eskernel.errors import NotStorable
 from eskernel.values import Receipt, Snapshot, StreamId
 
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from eskernel.actors.aggregate.bound_domain import BoundDomain
     from eskernel.actors.aggregate.hydration import Folded
     from eskernel.actors.aggregate.services import Services
-
-log = structlog.get_logger("eskernel")
 
 
 def take_snapshot(
@@ -33,7 +30,7 @@ def take_snapshot(
     try:
         sealed = snapshot.sealed(domain.pack, domain.unpack)
     except NotStorable as error:
-        log.warning("snapshot_not_encoded", stream_id=stream_id, exc_info=error)
+        log_safely("warning", "snapshot_not_encoded", stream_id=stream_id, exc_info=error)
         return
     services.jobs.put(lambda: _write(services, sealed))
 
@@ -46,5 +43,5 @@ def _write(services: Services, snapshot: Snapshot) -> None:
             services.snapshots.store(snapshot)
         else:
             services.snapshots.store(snapshot, keep=kept)
-    except Exception as error:
-        log.warning("snapshot_not_stored", stream_id=snapshot.stream_id, exc_info=error)
+    except Exception as error:  # noqa: BLE001 - a snapshot is only an optimisation
+        log_safely("warning", "snapshot_not_stored", stream_id=snapshot.stream_id, exc_info=error)

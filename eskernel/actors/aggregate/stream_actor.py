@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from eskernel.actors.aggregate.caller_run import CallerRunActor
 from eskernel.actors.aggregate.deciding import check_command
 from eskernel.actors.aggregate.hydration import (
@@ -18,6 +16,7 @@ from eskernel.actors.aggregate.hydration import (
     note_receipt,
 )
 from eskernel.actors.aggregate.snapshots import take_snapshot
+from eskernel.actors.journal import log_safely
 from eskernel.actors.supervision.backoff import Backoff
 from eskernel.errors import (
     AggregateCrashed,
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from eskernel.actors.aggregate.services import Services
     from eskernel.values import StreamId
 
-log = structlog.get_logger("eskernel")
 
 REHYDRATION_BACKOFF = Backoff(first=0.05, longest=30.0)
 
@@ -89,7 +87,7 @@ class StreamActor(CallerRunActor):
         return None
 
     def _back_off(self, error: AggregateCrashed) -> AggregateCrashed:
-        log.error("rehydration_failed", stream_id=self.stream_id, exc_info=error)
+        log_safely("error", "rehydration_failed", stream_id=self.stream_id, exc_info=error)
         self.drop_state()
         attempt = self.retry[1] + 1 if self.retry else 1
         until = self.services.monotonic() + REHYDRATION_BACKOFF.delay(attempt, _rng)

@@ -40,7 +40,7 @@ class AggregateSupervisor(Supervisor):
         """Be the supervisor, and see to what waits for one."""
         super().on_start()
         self._services.supervise(self)
-        self._run_waiting()
+        self._services.run_waiting()
 
     def on_receive(self, message: Any) -> Any:
         """Take the stop events of aggregates."""
@@ -90,13 +90,7 @@ class AggregateSupervisor(Supervisor):
         self._life.reason = reason
         self._life.over = True
         if services.refusal is not None:  # the kernel stops: nobody will succeed them
-            self._run_waiting()
+            self._services.run_waiting()
             deadline = time.monotonic() + _LAST_COMMANDS
             while services.owners and time.monotonic() < deadline:
                 time.sleep(0.001)
-
-    def _run_waiting(self) -> None:
-        """Have every actor with waiting requests run: to pass them on, or to refuse them."""
-        for actor in list(self._services.routes.values()):
-            if actor.has_work():
-                self._services.jobs.put(actor.run)

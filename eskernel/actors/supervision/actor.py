@@ -13,13 +13,11 @@ from queue import Empty
 from typing import Any
 
 import pykka
-import structlog
 from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
+from eskernel.actors.journal import log_and_go_on
 from eskernel.actors.supervision.inbox import Exit, Inbox, refuse
-
-log = structlog.get_logger("eskernel")
 
 
 class SupervisedActor(pykka.ThreadingActor):
@@ -92,7 +90,7 @@ class SupervisedActor(pykka.ThreadingActor):
         try:
             self._run_last_hook(reason)
         except BaseException as error:  # noqa: BLE001 - it ends all the same
-            log_error("actor_hook_failed", actor=str(self), exc_info=error)
+            log_and_go_on("error", "actor_hook_failed", actor=str(self), exc_info=error)
         self._close(Exit(self.actor_ref, reason), stop_requests)
 
     def _close(self, ended: Exit, stop_requests: list[Envelope[Any]]) -> None:
@@ -103,7 +101,7 @@ class SupervisedActor(pykka.ThreadingActor):
             try:
                 watcher(ended)
             except BaseException as error:  # noqa: BLE001 - the others must hear of it too
-                log_error("exit_watcher_failed", actor=str(self), exc_info=error)
+                log_and_go_on("error", "exit_watcher_failed", actor=str(self), exc_info=error)
         for envelope in stop_requests + waiting:
             if isinstance(envelope.message, _ActorStop) and envelope.reply_to is not None:
                 envelope.reply_to.set(None)
@@ -114,7 +112,7 @@ class SupervisedActor(pykka.ThreadingActor):
         if reason is None:
             self.on_stop()
             return
-        log_error("actor_failed", actor=str(self), exc_info=reason)
+        log_and_go_on("error", "actor_failed", actor=str(self), exc_info=reason)
         self.on_failure(type(reason), reason, reason.__traceback__)
 
     @property
@@ -122,12 +120,6 @@ class SupervisedActor(pykka.ThreadingActor):
         inbox = self.actor_inbox
         assert isinstance(inbox, Inbox)
         return inbox
-
-
-def log_error(event: str, **facts: Any) -> None:
-    """Log an error; a logger that fails itself must not end, or silence, the one who logs."""
-    with suppress(Exception):
-        log.error(event, **facts)
 
 
 def tell_if_alive(ref: pykka.ActorRef[Any] | None, message: Any) -> None:

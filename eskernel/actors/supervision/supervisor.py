@@ -10,19 +10,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
-import structlog
 from pykka import ActorRef
 
-from eskernel.actors.supervision.actor import SupervisedActor, log_error, tell_if_alive
+from eskernel.actors.journal import log_and_go_on
+from eskernel.actors.supervision.actor import SupervisedActor, tell_if_alive
 from eskernel.actors.supervision.backoff import Backoff
 from eskernel.actors.supervision.inbox import Exit, watch
 from eskernel.actors.supervision.spec import ChildSpec, Restart, Strategy
 from eskernel.errors import EskernelError
-
-log = structlog.get_logger("eskernel")
 
 
 class RestartLimitExceeded(EskernelError):
@@ -166,7 +163,7 @@ class Supervisor(SupervisedActor):
         try:
             ref = child.spec.start()
         except BaseException as error:  # noqa: BLE001 - a failure of the child, not ours
-            log_error("child_failed_to_start", child=child.spec.name, exc_info=error)
+            log_and_go_on("error", "child_failed_to_start", child=child.spec.name, exc_info=error)
             self._plan_or_forget(child, error)
             return
         child.ref = ref
@@ -181,8 +178,7 @@ class Supervisor(SupervisedActor):
         if child is None:  # stopped by us, or replaced since
             return
         child.ref = None
-        with suppress(Exception):  # as log_error
-            log.info("child_ended", child=child.spec.name, reason=repr(ended.reason))
+        log_and_go_on("info", "child_ended", child=child.spec.name, reason=ended.reason)
         self._plan_or_forget(child, ended.reason)
 
     def _plan_or_forget(self, child: _Child, reason: BaseException | None) -> None:
@@ -228,8 +224,11 @@ class Supervisor(SupervisedActor):
         for child in reversed(children):
             ref, child.ref = child.ref, None
             if ref is not None and not stop_and_wait(ref, child.spec.shutdown):
-                log_error(
-                    "child_outlived_shutdown", child=child.spec.name, seconds=child.spec.shutdown
+                log_and_go_on(
+                    "error",
+                    "child_outlived_shutdown",
+                    child=child.spec.name,
+                    seconds=child.spec.shutdown,
                 )
             if child.spec.restart is Restart.TEMPORARY:
                 self._children.pop(child.spec.name, None)

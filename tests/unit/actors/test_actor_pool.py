@@ -20,7 +20,10 @@ ENDS = {
 
 
 class Pool(ActorPool):
-    """Fails when told an error, and shows its threads."""
+    """Fails when told an error, shows its threads, and waits for their last jobs."""
+
+    def __init__(self, jobs, size, lingers=lambda: True):
+        super().__init__(jobs, size, lingers)
 
     def on_receive(self, message):
         if isinstance(message, BaseException):
@@ -107,7 +110,7 @@ def test_a_failing_logger_costs_no_thread_either(monkeypatch):
         def error(self, *_args, **_kwargs):
             raise OSError("broken pipe")
 
-    monkeypatch.setattr("eskernel.actors.supervision.actor.log", Broken())
+    monkeypatch.setattr("eskernel.actors.journal.log", Broken())
     jobs, ran = JobQueue(), threading.Event()
     ref = Pool.start(jobs, 1)
     jobs.put(raising(ValueError("no")))
@@ -263,7 +266,19 @@ def test_a_pool_may_be_stopped_by_one_of_its_own_jobs(monkeypatch):
     assert eventually(lambda: stopped) == [True]
 
 
+def test_a_pool_that_is_to_be_replaced_leaves_its_threads_to_their_last_jobs():
+    jobs, go_on, done = JobQueue(), threading.Event(), []
+    ref = Pool.start(jobs, 2, lambda: False)
+    jobs.put(lambda: (go_on.wait(DEADLINE), done.append(1)))
+    eventually(lambda: not jobs.qsize())
+    before = time.monotonic()
+    assert stop_and_wait(ref, DEADLINE)
+    assert time.monotonic() - before < 1
+    go_on.set()
+    eventually(lambda: done)
+
+
 def test_other_messages_are_pykkas():
-    ref = ActorPool.start(JobQueue(), 1)
+    ref = ActorPool.start(JobQueue(), 1, lambda: True)
     assert ref.ask("what?", timeout=DEADLINE) is None
     assert ref.stop(timeout=DEADLINE)

@@ -12,6 +12,10 @@ from eskernel.actors.aggregate.requests import Request
 ME, ANOTHER = object(), object()
 
 
+def at_once(job):
+    job()
+
+
 def test_only_one_of_many_threads_claims_a_waited_reply():
     for _ in range(100):
         reply, claims = WaitedReply(), []
@@ -74,7 +78,7 @@ def test_the_one_who_claimed_a_waited_reply_may_ask_again():
 
 
 def test_a_future_is_completed_once():
-    reply = FutureReply()
+    reply = FutureReply(at_once)
     assert reply.claim(ME)
     assert reply.future.running()
     assert not reply.future.cancel()
@@ -85,20 +89,20 @@ def test_a_future_is_completed_once():
 
 
 def test_a_future_can_be_completed_without_a_claim():
-    reply = FutureReply()
+    reply = FutureReply(at_once)
     reply.resolve(1)
     assert reply.future.result(timeout=0) == 1
 
 
 def test_an_exception_is_raised_from_the_future():
-    reply = FutureReply()
+    reply = FutureReply(at_once)
     reply.resolve(ValueError("no"))
     with pytest.raises(ValueError, match="no"):
         reply.future.result(timeout=0)
 
 
 def test_a_cancelled_future_is_not_claimed_and_stays_cancelled():
-    reply = FutureReply()
+    reply = FutureReply(at_once)
     assert reply.future.cancel()
     assert not reply.claim(ME)
     reply.resolve(1)
@@ -106,7 +110,7 @@ def test_a_cancelled_future_is_not_claimed_and_stays_cancelled():
 
 
 def test_a_future_cancelled_before_its_refusal_stays_cancelled():
-    reply = FutureReply()
+    reply = FutureReply(at_once)
     reply.future.cancel()
     reply.resolve(ValueError("the kernel stopped"))
     assert reply.future.cancelled()
@@ -114,7 +118,7 @@ def test_a_future_cancelled_before_its_refusal_stays_cancelled():
 
 def test_a_future_is_either_cancelled_or_claimed():
     for _ in range(200):
-        reply, said = FutureReply(), {}
+        reply, said = FutureReply(at_once), {}
         cancel = lambda r=reply, s=said: s.update(cancelled=r.future.cancel())  # noqa: E731
         claim = lambda r=reply, s=said: s.update(claimed=r.claim(ME))  # noqa: E731
         run_threads(cancel, claim)
@@ -123,7 +127,7 @@ def test_a_future_is_either_cancelled_or_claimed():
 
 def test_cancelling_while_it_is_resolved_leaves_one_outcome():
     for _ in range(200):
-        reply = FutureReply()
+        reply = FutureReply(at_once)
         run_threads(reply.future.cancel, lambda reply=reply: reply.resolve(1))
         assert reply.future.cancelled() or reply.future.result(timeout=0) == 1
 
@@ -135,10 +139,22 @@ def test_a_future_cancelled_in_the_middle_of_its_completion_stays_cancelled():
             self.cancel()
             return before
 
-    reply = FutureReply()
+    reply = FutureReply(at_once)
     reply.future = Cancelled()
     reply.resolve(1)
     assert reply.future.cancelled()
+
+
+def test_callbacks_of_a_future_are_handed_over():
+    handed_over, called = [], []
+    reply = FutureReply(handed_over.append)
+    reply.future.add_done_callback(called.append)
+    reply.resolve(1)
+    reply.future.add_done_callback(called.append)
+    assert called == []
+    for job in handed_over:
+        job()
+    assert called == [reply.future] * 2
 
 
 def test_an_ask_is_answered_once():

@@ -316,7 +316,7 @@ def test_a_failing_logger_neither_hinders_the_hook_nor_the_end(monkeypatch):
         def error(self, *_args, **_kwargs):
             raise OSError("broken pipe")
 
-    monkeypatch.setattr("eskernel.actors.supervision.actor.log", Broken())
+    monkeypatch.setattr("eskernel.actors.journal.log", Broken())
     called = []
 
     class Known(Worker):

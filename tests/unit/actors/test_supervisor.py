@@ -623,8 +623,7 @@ def test_a_failing_logger_does_not_keep_children_running(monkeypatch):
 
         info = error
 
-    monkeypatch.setattr("eskernel.actors.supervision.actor.log", Broken())
-    monkeypatch.setattr("eskernel.actors.supervision.supervisor.log", Broken())
+    monkeypatch.setattr("eskernel.actors.journal.log", Broken())
     family = Family("ab")
     family.end("a")
     child = eventually(lambda: family.child("a"))
