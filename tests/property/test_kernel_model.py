@@ -337,10 +337,10 @@ class KernelModel(RuleBasedStateMachine):
 
     @invariant()
     def no_more_aggregates_live_than_may(self) -> None:
-        # Busy ones stay, so one that has yet to handle a message may outlive this moment. And a
-        # supervisor's death may leave so many once more, each revived by a command it left.
+        # Busy ones stay, so one that has yet to handle a message may outlive this moment; then
+        # the timer makes room.
         if self.limit is not None:
-            most = self.limit * (2 if self.killed or self.roots_killed else 1)
+            most = self.limit
             eventually(lambda: len(self.kernel.live_aggregates()) <= most)
 
     @invariant()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from collections import Counter
@@ -11,6 +12,7 @@ import structlog
 from killing import find, in_thread, no_gap, quiet_log, stop, works
 from stress_helpers import TYPE, DeferredStore, Ledger, in_threads, new_seed, note, noted
 from support import eventually
+from test_interruptions import _Interrupter
 
 from eskernel import Kernel
 from eskernel.actors.aggregate.calling import dispatch_queued
@@ -240,3 +242,33 @@ def test_a_command_for_an_actor_that_lost_its_route_outlives_the_supervisor(mode
         dispatched.result(3)
         submitted.future.result(3)
     assert sorted(noted(store, "a")) == [(0, 1), (1, 1), (2, 1)]
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="knows CPython 3.11's bytecode")
+def test_an_exception_while_waiting_for_a_supervisor_keeps_none_from_coming(no_gap):
+    stuck = []
+    for n in itertools.count():
+        kernel = Kernel({TYPE: Ledger()}, MemoryStore()).start()
+        no_gap.clear()
+        stop(find(kernel, "aggregate-supervisor"))
+        eventually(kernel._runtime.services.between_supervisors)
+        opener = threading.Timer(0.005, no_gap.set)
+        opener.start()
+        interrupter = _Interrupter(n)
+        try:
+            with interrupter:
+                kernel.dispatch(note("fresh", 0, 1), timeout=2)
+        except BaseException:
+            pass
+        finally:
+            sys.settrace(None)
+        opener.join()
+        try:
+            in_thread(kernel.dispatch, note("other", 0, 1), timeout=1).result(2)
+        except (AssertionError, EskernelError):
+            stuck.append((n, interrupter.where))
+        threading.Thread(target=kernel.stop, daemon=True).start()
+        if interrupter.where is None:
+            break
+    assert n > 10
+    assert stuck == []

@@ -66,8 +66,9 @@ def _ends(actor: Aggregate, idle_since: float) -> bool:
 class LeastRecentlyUsed:
     """Keeps the number of live aggregates at `max_live_aggregates`; busy ones stay.
 
-    Run by the thread that starts an aggregate, and by the timer. One scan of the table finds the oldest eighth; those
-    used since are passed over, so the victim is always the least recently used.
+    Run by the thread that starts an aggregate, and by the timer. One scan of the table finds the
+    oldest eighth; those used since are passed over, so the victim is always the least recently
+    used.
 
     Args:
         services: what the aggregates share.
