@@ -22,7 +22,7 @@ from eskernel_stores import MemoryStore
 
 ACCOUNT = ("bank_account", "acc-1")
 MACHINE = ("slot_machine", "s-1")
-STARTED = ("actor-pool", "aggregate-supervisor", "aggregate-manager", "timer")
+STARTED = ("actor-pool", "outer-pool", "aggregate-supervisor", "aggregate-manager", "timer")
 
 IDLE = 0.75
 """Seconds after which an idle aggregate is stopped; 5 unless you say otherwise."""

@@ -80,3 +80,8 @@ def quantile(numbers: Sequence[float], share: float) -> float:
 def scaled(count: int, scale: float, least: int = 1) -> int:
     """Return a count made smaller or larger for a quick or a thorough run."""
     return max(int(count * scale), least)
+
+
+def rounds(count: int, scale: float) -> int:
+    """Return the number of rounds: fewer, but three at least, where the test tries a measure."""
+    return min(count, scaled(count, 10 * scale, least=3))

@@ -16,7 +16,7 @@ COLOUR = re.compile(r"\x1b\[\d+m")
 
 FACTS = """
 ├── aggregate-supervisor (AggregateSupervisor)
-✓ running: kernel, actor-pool, aggregate-supervisor, aggregate-manager, timer
+✓ running: kernel, actor-pool, outer-pool, aggregate-supervisor, aggregate-manager, timer
 → bank_account/acc-1: deposit {'amount': 100}
 ✓ events stored: 1 deposited 100
 → bank_account/acc-1: withdraw {'amount': 10}

@@ -67,16 +67,18 @@ class _Interrupter:
 
     def __init__(self, n):
         self.left = n
+        self._tracer = None
         self.where = None
         self._before: dict = {}
         self._called: set = set()
 
     def __enter__(self):
+        self._tracer = sys.gettrace()  # coverage's, perhaps
         sys.settrace(self._on_call)
         return self
 
     def __exit__(self, *_):
-        sys.settrace(None)
+        sys.settrace(self._tracer)
         return False
 
     def _on_call(self, frame, _event, _arg):
@@ -266,8 +268,6 @@ def _interrupt_everywhere(bench, prepare, also=lambda bench: []):
                     bench.kernel.dispatch(command, timeout=3)
             except (Interrupted, EskernelError):
                 pass
-            finally:
-                sys.settrace(None)
             problems = _problems(bench, stream, waiting, n) + also(bench)
             if problems:
                 failures.append((n, interrupter.where, problems))

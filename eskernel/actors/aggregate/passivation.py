@@ -45,6 +45,8 @@ class Passivator(SupervisedActor):
         turn.ours = True
         actors = list(self._services.routes.values())
         for start in range(0, len(actors), _LOOKED_AT):
+            if self._services.refusal is not None:
+                return  # the kernel stops, and ends them all at once
             some = actors[start : start + _LOOKED_AT]
             self._end_idle([one for one in some if _ends(one, idle_since)], turn, idle_since)
             time.sleep(0)

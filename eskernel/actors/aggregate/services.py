@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from eskernel.contracts import Clock, EventStore, SnapshotStore
 
 _START_PATIENCE = 5.0
+_LOOK_AGAIN = 0.001
 _STRIPES = 64
 MIDDLEWARE = "middleware"
 
@@ -85,8 +87,9 @@ class Services:
         self.manager: ActorRef[Any] | None = None
         self.next_append_id = itertools.count(secrets.randbits(96) << 32).__next__
         self._stripes = [threading.Lock() for _ in range(_STRIPES)]
-        # Guards `supervisor` for those who wait for one.
-        self._supervision = threading.Condition()
+        # Guards `supervisor`. A bare lock, and those who wait look again and again: an exception
+        # that interrupts a Condition's methods would leave it locked for ever.
+        self._supervision = threading.Lock()
         self.supervisor: Starter | None = None
         self.eviction: Eviction | None = None
         self._stranded: deque[Routed] = deque()
@@ -211,7 +214,6 @@ class Services:
         with self._supervision:
             if instead_of is None or self.supervisor is instead_of:
                 self.supervisor = supervisor
-                self._supervision.notify_all()
 
     def wait_for_supervisor(self) -> None:
         """Return when aggregates can be started.
@@ -224,19 +226,14 @@ class Services:
 
     def refuse(self, reason: str) -> None:
         """Take no more commands; those who wait for a supervisor get KernelStopped."""
-        with self._supervision:
-            self.refusal = self.gate = reason
-            self._supervision.notify_all()
+        self.refusal = self.gate = reason
 
     def _present_supervisor(self, patience: float) -> Starter | None:
-        supervisor = self.supervisor
-        if supervisor is None or self.refusal is not None:
-            with self._supervision:
-                self._supervision.wait_for(
-                    lambda: self.supervisor is not None or self.refusal is not None,
-                    min(max(patience, 0.0), threading.TIMEOUT_MAX),
-                )
-                supervisor = self.supervisor
+        deadline = time.monotonic() + patience
+        while (supervisor := self.supervisor) is None and self.refusal is None:
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(_LOOK_AGAIN)
         if self.refusal is not None:
             raise KernelStopped(self.refusal)
         return supervisor

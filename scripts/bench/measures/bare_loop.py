@@ -15,38 +15,39 @@ from eskernel import Command, Kernel
 from scripts.bench.accounts import command_of, dispatch_steps, running, steps
 from scripts.bench.figure import Figure
 from scripts.bench.rivals.bare import loop_over_commands, loop_over_steps
-from scripts.bench.timing import Load, Rates, Say, alternate, scaled
+from scripts.bench.timing import Load, Rates, Say, alternate, rounds, scaled
 
-_ROUNDS = 51
+_COMMANDS, _ROUNDS = 10_000, 51
 
 
 def measure(scale: float, say: Say) -> list[Figure]:
     """Return the ratio, and the ratio of the harsher variant."""
-    count = scaled(10_000, scale)
     with running() as kernel:
-        plain = _against_steps(kernel, count, say)
+        plain = _against_steps(kernel, scale, say)
     with running() as kernel:
-        harsh = _against_commands(kernel, count, say)
+        harsh = _against_commands(kernel, scale, say)
     return [
         plain.figure("dispatch against a bare loop", at_least=0.2),
         harsh.figure("dispatch against a bare loop, commands ready, no events kept"),
     ]
 
 
-def _against_steps(kernel: Kernel, count: int, say: Say) -> Rates:
+def _against_steps(kernel: Kernel, scale: float, say: Say) -> Rates:
+    count = scaled(_COMMANDS, scale)
     todo = steps(count)
     states = _states(kernel)
     ours = Load(count, partial(dispatch_steps, kernel, todo))
     theirs = Load(count, partial(loop_over_steps, states, todo))
-    return alternate(_ROUNDS, ours, theirs, say)
+    return alternate(rounds(_ROUNDS, scale), ours, theirs, say)
 
 
-def _against_commands(kernel: Kernel, count: int, say: Say) -> Rates:
+def _against_commands(kernel: Kernel, scale: float, say: Say) -> Rates:
+    count = scaled(_COMMANDS, scale)
     commands = [command_of(step) for step in steps(count)]
     states = _states(kernel)
     ours = Load(count, partial(_dispatch, kernel, commands))
     theirs = Load(count, partial(loop_over_commands, states, commands))
-    return alternate(_ROUNDS, ours, theirs, say)
+    return alternate(rounds(_ROUNDS, scale), ours, theirs, say)
 
 
 def _states(kernel: Kernel) -> dict[str, State]:

@@ -15,7 +15,7 @@ from eskernel import Kernel
 from scripts.bench.accounts import LIVE, account, dispatch_steps, running, steps
 from scripts.bench.figure import Figure
 from scripts.bench.rivals.eventsourcing_bank import CACHED, WITHOUT_COPIES, Bank, carry_out
-from scripts.bench.timing import Load, Rates, Say, alternate, scaled
+from scripts.bench.timing import Load, Rates, Say, alternate, rounds, scaled
 
 _ROUNDS = 41
 
@@ -37,4 +37,4 @@ def _compare(kernel: Kernel, env: dict[str, str], scale: float, say: Say) -> Rat
     many, few = steps(scaled(5_000, scale)), steps(scaled(500, scale))
     ours = Load(len(many), partial(dispatch_steps, kernel, many))
     theirs = Load(len(few), partial(carry_out, bank, ids, few))
-    return alternate(_ROUNDS, ours, theirs, say)
+    return alternate(rounds(_ROUNDS, scale), ours, theirs, say)

@@ -15,7 +15,7 @@ from eskernel import Rejected
 from scripts.bench.accounts import Step, command_of, dispatch_steps, running, steps
 from scripts.bench.figure import Figure
 from scripts.bench.rivals.pykka_bank import Manager
-from scripts.bench.timing import Load, Say, alternate, scaled
+from scripts.bench.timing import Load, Say, alternate, rounds, scaled
 
 _ROUNDS = 41
 
@@ -28,7 +28,7 @@ def measure(scale: float, say: Say) -> list[Figure]:
         with running() as kernel:
             ours = Load(len(many), partial(dispatch_steps, kernel, many))
             theirs = Load(len(few), partial(_ask, manager, few))
-            rates = alternate(_ROUNDS, ours, theirs, say)
+            rates = alternate(rounds(_ROUNDS, scale), ours, theirs, say)
     finally:
         manager.stop()
     return [rates.figure("dispatch against two plain Pykka asks", at_least=20)]
