@@ -14,7 +14,7 @@ from eskernel.errors import (
     NotStorable,
     ReentrantDispatch,
 )
-from eskernel.values import Command, Rejected, Row, StreamId
+from eskernel.values import NO_METADATA, Command, Rejected, Row, StreamId
 from eskernel.values.identifier import check_identifier
 
 Decision: TypeAlias = tuple[tuple[Row, ...], Any] | EskernelError | None
@@ -117,7 +117,8 @@ def check_command(command: Command, domain: BoundDomain) -> InvalidCommand | Non
     """Return what is wrong with a command's type or optional parts, or None."""
     try:
         _check_parts(command)
-        domain.pack(dict(command.metadata), "metadata")
+        if command.metadata:
+            domain.pack(dict(command.metadata), "metadata")
     except InvalidCommand as error:
         return error
     except Exception as error:  # noqa: BLE001 - foreign objects raise whatever they like
@@ -140,5 +141,7 @@ def _check_parts(command: Command) -> None:
         raise InvalidCommand(f"tags must be a tuple of strings, not {tags!r}")
     for tag in tags:
         check_identifier("tag", tag)
+    if metadata is NO_METADATA:
+        return
     if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
         raise InvalidCommand(f"metadata must be a mapping with string keys, not {metadata!r}")

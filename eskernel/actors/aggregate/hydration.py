@@ -125,6 +125,11 @@ def note_receipt(receipts: Receipts, command_id: str, sequence: int, kept: int) 
     """Enter one event of a command; events of one command follow one another."""
     first = receipts.get(command_id, (sequence, 0))[0]
     receipts[command_id] = (first, sequence)
+    trim_receipts(receipts, kept)
+
+
+def trim_receipts(receipts: Receipts, kept: int) -> None:
+    """Forget all but the newest `kept`."""
     while len(receipts) > kept:
         del receipts[next(iter(receipts))]
 

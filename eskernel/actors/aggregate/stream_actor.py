@@ -13,7 +13,7 @@ from eskernel.actors.aggregate.hydration import (
     catch_up,
     fold,
     hydrate,
-    note_receipt,
+    trim_receipts,
 )
 from eskernel.actors.aggregate.snapshots import take_snapshot
 from eskernel.actors.journal import log_safely
@@ -154,8 +154,8 @@ class StreamActor(CallerRunActor):
         if command.command_id is not None:
             if self.receipts is None:
                 self.receipts = {}
-            for sequence in (before + 1, self.sequence):
-                note_receipt(self.receipts, command.command_id, sequence, services.receipts_kept)
+            self.receipts[command.command_id] = (before + 1, self.sequence)
+            trim_receipts(self.receipts, services.receipts_kept)
         interval = services.snapshot_interval
         if interval and self.sequence // interval > before // interval:
             folded = Folded(self.state, self.sequence, self.receipts)
