@@ -1,4 +1,8 @@
-"""Kernel: what a service embeds."""
+"""Kernel: what a service embeds.
+
+Longer than most modules: it is the whole public face with its documentation, and the hot path,
+where a call more would cost as much as a small domain. The work is done elsewhere.
+"""
 
 from __future__ import annotations
 

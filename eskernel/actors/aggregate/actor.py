@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eskernel.actors.aggregate.life import Life
+from eskernel.actors.aggregate.limits import MAX_CONFLICTS
 from eskernel.actors.aggregate.pipeline import Pipeline
 from eskernel.actors.aggregate.requests import (
     CommandRequest,
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from eskernel.actors.aggregate.turns import Turn
     from eskernel.values import StreamId
 
-
-MAX_CONFLICTS = 10
-"""How often a command is decided again because somebody else had written first."""
 
 _NO_TAGS: tuple[str, ...] = ()
 _new = tuple.__new__

@@ -1,6 +1,6 @@
 """CallerRunActor: a Pykka actor that borrows the threads of its callers.
 
-Ownership, mailbox, interruption and end; what the messages mean is a subclass's business.
+Mailbox and ownership; what the messages mean is a subclass's business.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 from eskernel.actors.aggregate.door import ThreadlessActor
+from eskernel.actors.aggregate.interruption import repair
 from eskernel.actors.aggregate.life import PASSIVATED, Life
-from eskernel.actors.aggregate.requests import Request, StopRequest, dead
+from eskernel.actors.aggregate.requests import Request
+from eskernel.actors.aggregate.retiring import retire
 from eskernel.actors.journal import log_safely
-from eskernel.errors import AggregateCrashed, KernelStopped, Overloaded, StoreUnavailable
+from eskernel.errors import Overloaded
 
 if TYPE_CHECKING:
     from eskernel.actors.aggregate.routing import Aggregate
@@ -26,8 +28,6 @@ POOL_BATCH = 256
 """Messages a pool thread handles before it looks at other actors."""
 CALLER_BATCH = 32
 """Messages a calling thread handles before it leaves the rest to the pool."""
-MAX_INTERRUPTIONS = 1
-"""How often a request that ends a pool thread's turn by a BaseException is tried again."""
 _NO_MAIL = cast("deque[Request]", ())
 _opening = threading.Lock()
 
@@ -80,11 +80,6 @@ class CallerRunActor(ThreadlessActor):
 
     def forget(self) -> None:
         """Drop the state: what an interrupted owner left of it cannot be trusted."""
-
-    def interrupted_too_often(self) -> AggregateCrashed:
-        """Return the answer to a request that ended several turns by a BaseException."""
-        cause = "its thread was interrupted again and again"
-        return AggregateCrashed(f"{self.stream_id}: {cause}; nothing stored", self.stream_id)
 
     def settle(self, turn: Turn) -> None:
         """Take in the results of appends that have ended; owner only."""
@@ -172,7 +167,8 @@ class CallerRunActor(ThreadlessActor):
         """Have the reply given once the actor is released."""
         turn.answers.append((request.reply, outcome))
 
-    def _give_answers(self, turn: Turn) -> None:
+    def give_answers(self, turn: Turn) -> None:
+        """Complete the turn's replies, those that are not quick on a thread of the pool."""
         services = self.services
         pool_there = services.refusal is None
         turn.give_answers(services.jobs.put if pool_there and not turn.ours else None)
@@ -217,7 +213,7 @@ class CallerRunActor(ThreadlessActor):
             del owners[self]
             if self.has_work():
                 self.services.jobs.put(self.run)
-            self._give_answers(turn)
+            self.give_answers(turn)
         except BaseException:
             self.interrupted(turn)
             raise
@@ -238,7 +234,7 @@ class CallerRunActor(ThreadlessActor):
             turn.message = None
             limit -= 1
         if self.life.over and not self.in_flight():
-            self._retire(turn)
+            retire(self, turn)
 
     def _handle_safely(self, request: Request, turn: Turn) -> None:
         """Handle a request; an exception nobody foresaw is the answer to it alone.
@@ -254,48 +250,9 @@ class CallerRunActor(ThreadlessActor):
             self.forget()
             self.answer(turn, request, error)
 
-    # Interruption.
-
     def interrupted(self, turn: Turn) -> None:
-        """Repair what an exception at any point of a turn left; safe to repeat.
-
-        The state is dropped, as after an append of unknown outcome. A request that the thread
-        handled for somebody else is tried again if nothing of it was appended.
-        """
-        owners = self.services.owners
-        try:
-            if owners.get(self) is turn and turn.running:
-                self.forget()
-                self._put_back(turn)
-        finally:
-            turn.running = False
-            turn.message = None
-            if owners.get(self) is turn:
-                del owners[self]
-            if self.waiting() or (self.life.over and not self.announced):
-                self.services.jobs.put(self.run)
-            self._give_answers(turn)
-
-    def _put_back(self, turn: Turn) -> None:
-        request = turn.message
-        if request is None or request is turn.own:
-            return  # whoever waited for it is gone
-        if self.mailbox and self.mailbox[0] is request:
-            return
-        if any(reply is request.reply for reply, _ in turn.answers):
-            return
-        if self.tried != turn.mark:
-            unknown = StoreUnavailable(
-                f"{self.stream_id}: interrupted while appending; repeat with the same command_id",
-                outcome_unknown=True,
-            )
-            self.answer(turn, request, unknown)
-            return
-        request.interruptions += turn.ours
-        if request.interruptions > MAX_INTERRUPTIONS:
-            self.answer(turn, request, self.interrupted_too_often())
-        else:
-            self.mailbox.appendleft(request)
+        """Repair what an exception at any point of a turn left; see `interruption`."""
+        repair(self, turn)
 
     # The end.
 
@@ -303,33 +260,3 @@ class CallerRunActor(ThreadlessActor):
         """Handle nothing more; owner only."""
         if not self.life.over:
             self.life = PASSIVATED if reason is None else Life(over=True, reason=reason)
-
-    def _retire(self, turn: Turn) -> None:
-        """Answer or pass on what waits, leave the routing table, tell of the end once."""
-        waiting: list[Request] = []
-
-        def leave() -> list[Request]:
-            waiting.extend(self.mailbox)
-            return [one for one in waiting if one.home is self and self._passes_on(one, turn)]
-
-        if not self.services.succeed(self, leave):
-            self.services.strand(self)
-            return
-        for _ in waiting:
-            self.mailbox.popleft()
-        if not self.announced:
-            self.announced = True
-            self.services.announce_end(self, self.life.reason)
-
-    def _passes_on(self, request: Request, turn: Turn) -> bool:
-        """Return whether a successor can answer a request; else answer it."""
-        refusal = self.services.refusal
-        if isinstance(request, StopRequest):
-            self.answer(turn, request, None)
-        elif refusal is not None:
-            self.answer(turn, request, KernelStopped(refusal))
-        elif not request.movable:
-            self.answer(turn, request, dead(self))
-        else:
-            return True
-        return False

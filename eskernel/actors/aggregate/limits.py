@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_CONFLICTS = 10
+"""How often a command is decided again because somebody else had written first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

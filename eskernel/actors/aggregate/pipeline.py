@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from eskernel.actors.aggregate.entry import NO_APPEND, Entry
+from eskernel.actors.aggregate.limits import MAX_CONFLICTS
 from eskernel.actors.aggregate.requests import CommandRequest, ReadRequest, Request
-from eskernel.actors.committer import Chain, ChainBroken, CommitQueue, Outcome
+from eskernel.actors.committer import Chain, ChainBroken, CommitQueue
 from eskernel.contracts import Commit
 from eskernel.errors import (
     AggregateCrashed,
@@ -25,39 +27,7 @@ if TYPE_CHECKING:
     from eskernel.actors.aggregate.stream_actor import StreamActor
     from eskernel.actors.aggregate.turns import Turn
 
-MAX_CONFLICTS = 10
-_NO_APPEND = 0
 _new = tuple.__new__
-
-
-class Entry:
-    """One request decided and not yet answered.
-
-    Attributes:
-        commit, chain, result: see `eskernel.actors.committer`; without an append, `result` is 0
-            from the start.
-        state: the aggregate's state after its events.
-        outcome: what to answer when everything before it has succeeded.
-        original: the entry this one repeats, whose outcome it shares.
-    """
-
-    __slots__ = ("actor", "chain", "commit", "original", "outcome", "request", "result", "state")
-
-    commit: Commit
-    chain: Chain
-
-    def __init__(self, actor: StreamActor, request: Request) -> None:
-        self.actor = actor
-        self.request = request
-        self.result: Outcome | None = None
-        self.state: Any = None
-        self.outcome: Any = None
-        self.original: Entry | None = None
-
-    def accepted(self) -> Accepted:
-        """Return the outcome of an append that was stored."""
-        stream_id, events, before, _ = self.commit
-        return _new(Accepted, (stream_id, before + len(events), self.result, events))
 
 
 class Pipeline:
@@ -124,7 +94,7 @@ class Pipeline:
         if command_id is None:
             return None
         for entry in self.pending:
-            if entry.result != _NO_APPEND and _command_id(entry) == command_id:
+            if entry.result != NO_APPEND and entry.command_id == command_id:
                 return entry
         return None
 
@@ -162,7 +132,7 @@ class Pipeline:
     ) -> None:
         """Answer without an append, after all pending appends."""
         entry = Entry(self.actor, request)
-        entry.result = _NO_APPEND
+        entry.result = NO_APPEND
         entry.outcome = outcome
         entry.original = original
         entry.state = decided
@@ -198,7 +168,7 @@ class Pipeline:
 
     def _complete(self, entry: Entry, turn: Turn) -> None:
         actor, request = self.actor, entry.request
-        if entry.result != _NO_APPEND:
+        if entry.result != NO_APPEND:
             assert isinstance(request, CommandRequest)
             entry.outcome = entry.accepted()
             if actor.sequence >= 0:  # else it was forgotten, and will be rehydrated
@@ -235,7 +205,7 @@ class Pipeline:
         result, actor = entry.result, self.actor
         if not isinstance(result, Exception):
             # Stored although an earlier one failed: then that one's outcome was unknown.
-            return None if result == _NO_APPEND else entry.accepted()
+            return None if result == NO_APPEND else entry.accepted()
         if isinstance(result, ChainBroken) or (
             isinstance(result, ConcurrencyConflict) and not first
         ):
@@ -253,8 +223,3 @@ class Pipeline:
         self.held_up = bool(self.pending)
         self.chain = Chain()
         self.commits.nudge()
-
-
-def _command_id(entry: Entry) -> str | None:
-    request = entry.request
-    return request.command.command_id if isinstance(request, CommandRequest) else None

@@ -50,6 +50,10 @@ class Turn:
         self.own: Request | None = None
         self.mark = 0
 
+    def answers_already(self, reply: AnyReply) -> bool:
+        """Return whether an answer to this reply is to be given."""
+        return any(one is reply for one, _ in self.answers)
+
     def give_answers(self, elsewhere: Callable[[Callable[[], None]], None] | None = None) -> None:
         """Complete the replies; safe to repeat, and to be interrupted.
 
