@@ -10,7 +10,8 @@ from eskernel.testing.conformance import (
     event_store_checks,
     snapshot_store_checks,
 )
-from eskernel.testing.decider import BrokenContract, Decider, Outcome, decider
+from eskernel.testing.decider import Decider, Outcome, decider
+from eskernel.testing.purity import BrokenContract
 
 __all__ = [
     "BrokenContract",

@@ -11,20 +11,12 @@ the same question differently, or whose events or state cannot be stored exactly
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from copy import deepcopy
-from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime, time
-from decimal import Decimal
+from dataclasses import dataclass
 from typing import Any
 
 from eskernel.actors.aggregate.bound_domain import BoundDomain
-from eskernel.errors import InvalidDomain, NotStorable
+from eskernel.testing.purity import BrokenContract, call_twice, decide, evolve, stored
 from eskernel.values import Command, Rejected
-
-
-class BrokenContract(AssertionError):
-    """The domain breaks a rule that every domain must keep, whatever the test expects."""
 
 
 def decider(domain: Any, aggregate_type: str = "aggregate", aggregate_id: str = "1") -> Decider:
@@ -40,8 +32,8 @@ def decider(domain: Any, aggregate_type: str = "aggregate", aggregate_id: str = 
         BrokenContract: `init` is not pure, or its state cannot be stored exactly.
     """
     bound = BoundDomain(aggregate_type, domain)
-    state = _call_twice("init", bound.init, dict)
-    _stored(bound, state, "state")
+    state = call_twice("init", bound.init, dict)
+    stored(bound, state, "state")
     return Decider(bound, (aggregate_type, aggregate_id), state)
 
 
@@ -67,7 +59,7 @@ class Decider:
         """
         state = self.state
         for event in events:
-            state = _evolve(self.domain, event, state)
+            state = evolve(self.domain, event, state)
         return Decider(self.domain, self.stream_id, state)
 
     def given_commands(self, *commands: Command | tuple[str, Any]) -> Decider:
@@ -75,7 +67,7 @@ class Decider:
 
         Raises:
             AssertionError: a command is not accepted.
-        BrokenContract: a function is not pure, or something cannot be stored exactly.
+            BrokenContract: a function is not pure, or something cannot be stored exactly.
         """
         after = self
         for command in commands:
@@ -96,7 +88,7 @@ class Decider:
         if not isinstance(command, Command):
             command = Command(*self.stream_id, command, payload)
         try:
-            decision = _decide(self.domain, command, self.state)
+            decision = decide(self.domain, command, self.state)
             events = () if isinstance(decision, Rejected) else decision
             after = self.given(*events)
         except BrokenContract:
@@ -182,87 +174,3 @@ def _shown(result: tuple[Any, ...] | Rejected | Exception) -> str:
     if isinstance(result, Rejected):
         return f"rejected as {result.reason!r} with {result.detail!r}"
     return f"events {list(result)!r}" if result else "nothing to do"
-
-
-def _decide(domain: BoundDomain, command: Command, state: Any) -> tuple[Any, ...] | Rejected:
-    def arguments() -> Mapping[str, Any]:
-        metadata = dict(command.metadata)
-        return {"command payload": command.payload, "command metadata": metadata, "state": state}
-
-    decision = _call_twice(
-        "handle_command", lambda: domain.handle_command(command, state), arguments
-    )
-    if decision is None or isinstance(decision, Rejected):
-        return decision or ()
-    return tuple(decision) if type(decision) in (list, tuple) else (decision,)
-
-
-def _evolve(domain: BoundDomain, event: Any, state: Any) -> Any:
-    """Apply an event as it comes back from a store, like the kernel does."""
-    payload = _stored(domain, event, "event payload")
-    try:
-        _call_twice("event_type", lambda: domain.name_event(payload), lambda: {"payload": payload})
-    except InvalidDomain as error:
-        if domain.event_type is None:
-            raise
-        raise BrokenContract(str(error)) from error
-    new_state = _call_twice(
-        "apply_event",
-        lambda: domain.apply_event(payload, state),
-        lambda: {"event payload": payload, "state": state},
-    )
-    _stored(domain, new_state, "state")
-    return new_state
-
-
-def _call_twice(
-    name: str, call: Callable[[], Any], arguments: Callable[[], Mapping[str, Any]]
-) -> Any:
-    """Return what `call` returns, if it leaves its arguments alone and repeats itself."""
-    before = {key: (repr(value), _exactly(value)) for key, value in arguments().items()}
-    result = call()
-    for argument, value in arguments().items():
-        if before[argument][1] != _exactly(value):
-            raise BrokenContract(
-                f"{name} changed its {argument}; return a new value instead\n"
-                f"  before: {before[argument][0]}\n"
-                f"  after:  {value!r}"
-            )
-    again = call()
-    if _exactly(result) != _exactly(again):
-        raise BrokenContract(
-            f"{name} is not pure: called twice with the same arguments, it returned\n"
-            f"  first: {result!r}\n"
-            f"  then:  {again!r}"
-        )
-    return result
-
-
-def _stored(domain: BoundDomain, value: Any, name: str) -> Any:
-    """Return `value` as it comes back from a store, if that is the same."""
-    try:
-        back = domain.unpack(domain.pack(value, name))
-    except NotStorable as error:
-        raise BrokenContract(f"cannot be stored: {error}") from error
-    if _exactly(value) != _exactly(back):
-        raise BrokenContract(f"{name} is not stored exactly\n  given: {value!r}\n  back:  {back!r}")
-    return back
-
-
-def _exactly(value: Any) -> tuple[Any, ...]:
-    """Return a copy that equals only those of values alike to types, key order and digits."""
-    parts: Any
-    if isinstance(value, dict):
-        parts = tuple((_exactly(key), _exactly(item)) for key, item in value.items())
-    elif isinstance(value, list | tuple):
-        parts = tuple(map(_exactly, value))
-    elif isinstance(value, set | frozenset):
-        parts = frozenset(map(_exactly, value))
-    elif is_dataclass(value):
-        parts = tuple(_exactly(getattr(value, field.name)) for field in fields(value))
-    elif isinstance(value, float | Decimal | datetime | time):
-        parts = repr(value)  # tells 0.0 from -0.0, 1.5 from 1.50, and a moment in two time zones
-    else:
-        copy = deepcopy(value)
-        parts = copy if copy == value else None  # None where only identity is equality
-    return type(value), parts
