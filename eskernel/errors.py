@@ -10,7 +10,23 @@ from typing import Any
 
 
 class EskernelError(Exception):
-    """The root: `except EskernelError` catches everything eskernel raises on purpose."""
+    """The root: `except EskernelError` catches everything a running kernel raises on purpose.
+
+    Every one survives pickling, and so the way back from another process.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(
+    cls: type[EskernelError], args: tuple[Any, ...], facts: dict[str, Any]
+) -> EskernelError:
+    """Return an error as it was, without its constructor, which words the message."""
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
 
 
 class CommandRejected(EskernelError):
@@ -128,7 +144,13 @@ class StoreUnavailable(EskernelError):
     def because(cls, cause: Exception, *, outcome_unknown: bool) -> StoreUnavailable:
         """Return the error for an exception a store should not have raised."""
         error = cls(
-            f"the store failed: {type(cause).__name__}: {cause}", outcome_unknown=outcome_unknown
+            f"the store failed: {type(cause).__name__}: {cause}; "
+            + (
+                "it may be stored, repeat with the same command_id"
+                if outcome_unknown
+                else "nothing was stored, try again"
+            ),
+            outcome_unknown=outcome_unknown,
         )
         error.__cause__ = cause
         return error

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Self
 
 from pykka import ActorRef
@@ -24,14 +24,15 @@ from eskernel.actors.aggregate.calling import (
     dispatch_queued,
     recall_outcome,
 )
-from eskernel.actors.aggregate.limits import Limits
+from eskernel.actors.aggregate.limits import Limits, check_seconds
 from eskernel.actors.aggregate.replies import FutureReply
 from eskernel.actors.aggregate.requests import CommandRequest
 from eskernel.actors.aggregate.routing import Aggregate
 from eskernel.actors.aggregate.services import Services
 from eskernel.actors.runtime import FORKED, Runtime
 from eskernel.actors.tree import Node, draw
-from eskernel.contracts import CallNext, Clock, EventStore, Middleware, SnapshotStore
+from eskernel.contracts import CallNext, Clock, Domain, EventStore, Middleware, SnapshotStore
+from eskernel.contracts.plugging import check_domains, check_event_store, check_plugins
 from eskernel.errors import InvalidCommand, KernelStopped, ReentrantDispatch
 from eskernel.values import Accepted, Command, StreamId, check_identifier
 
@@ -62,12 +63,12 @@ class Kernel:
     Raises:
         InvalidDomain: a domain misses a function.
         ValueError: a number is out of its range.
-        TypeError: a middleware cannot be called.
+        TypeError: what is plugged in is not what is wanted.
     """
 
     def __init__(
         self,
-        domains: Mapping[str, Any],
+        domains: Mapping[str, Domain | ModuleType],
         event_store: EventStore,
         snapshot_store: SnapshotStore | None = None,
         *,
@@ -90,16 +91,16 @@ class Kernel:
             passivation_timeout=passivation_timeout,
             dispatch_timeout=dispatch_timeout,
         )
-        self._domains = {name: BoundDomain(name, module) for name, module in domains.items()}
-        self._store = event_store
+        check_domains(domains)
+        check_event_store(event_store)
         if snapshot_store is None and isinstance(event_store, SnapshotStore):
             snapshot_store = event_store
+        self._clock: Clock = time if clock is None else clock
+        check_plugins(snapshot_store, middleware, self._clock)
+        self._domains = {name: BoundDomain(name, module) for name, module in domains.items()}
+        self._store = event_store
         self._snapshots = snapshot_store
         self._middleware = tuple(middleware)
-        for one in self._middleware:
-            if not callable(one):
-                raise TypeError(f"middleware must be functions, not {one!r}")
-        self._clock: Clock = time if clock is None else clock
         # Guards start and stop. Dispatching threads read `_runtime` without it.
         self._lifecycle = threading.Lock()
         self._runtime: Runtime | None = None
@@ -139,6 +140,7 @@ class Kernel:
         Returns:
             Whether everything ended in time. In a forked child nothing happens.
         """
+        check_seconds("timeout", timeout)
         runtime = self._runtime
         if runtime is None or runtime.services.refusal == FORKED:
             return True
@@ -235,7 +237,14 @@ class Kernel:
             actor, timeout = self._start(services, command[:2], timeout)
             return dispatch_queued(services, actor, command, timeout)
         call_next: CallNext = lambda passed: self._call(index + 1, passed, timeout)  # noqa: E731
-        return self._middleware[index](command, call_next)
+        middleware = self._middleware[index]
+        outcome = middleware(command, call_next)
+        if not isinstance(outcome, Accepted):
+            raise TypeError(
+                f"middleware {middleware!r} returned {outcome!r}, not an Accepted; "
+                "end it with `return call_next(command)`"
+            )
+        return outcome
 
     def _run_chain(self, command: Command, reply: FutureReply) -> None:
         if not reply.claim(reply):
@@ -287,7 +296,10 @@ class Kernel:
         """Return Pykka's reference to a live aggregate, or None."""
         runtime = self._runtime
         routes = {} if runtime is None else runtime.services.routes
-        actor = routes.get((aggregate_type, aggregate_id))
+        try:
+            actor = routes.get((aggregate_type, aggregate_id))
+        except TypeError:  # unhashable, so not strings
+            actor = None
         return None if actor is None or actor.life.over else actor.actor_ref
 
     def tree(self, *, max_aggregates: int = 20) -> Node:
@@ -323,7 +335,10 @@ class Kernel:
         self._services()
         self._refuse_reentrance(services)
         if not isinstance(command, Command):
-            raise InvalidCommand(f"the kernel takes a Command, not {type(command).__name__}")
+            raise InvalidCommand(
+                f"the kernel takes a Command, not {type(command).__name__}; "
+                "make one: Command(aggregate_type, aggregate_id, type, payload)"
+            )
 
     def _refuse_reentrance(self, services: Services) -> None:
         if services.turns.mine.running:
@@ -343,6 +358,7 @@ class Kernel:
         if actor is not None:
             return actor, timeout
         seconds = self._limits.dispatch_timeout if timeout is None else timeout
+        check_seconds("timeout", seconds)
         begun = time.monotonic()
         actor = services.route(stream_id, seconds)
-        return actor, seconds - (time.monotonic() - begun)
+        return actor, max(0.0, seconds - (time.monotonic() - begun))

@@ -177,9 +177,10 @@ class Committer(SupervisedActor):
         if not appends:
             return ()
         try:
-            return self._write([append.commit for append in appends])
+            results = self._write([append.commit for append in appends])
         except Exception as error:  # noqa: BLE001 - every waiting caller must hear of it
             return [_failure(error)] * len(appends)
+        return [_failure(one) if isinstance(one, Exception) else one for one in results]
 
 
 def _unsent(append: WaitingAppend) -> bool:

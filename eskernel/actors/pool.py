@@ -65,15 +65,19 @@ class ActorPool(SupervisedActor):
         size: number of threads.
         lingers: whether a stopping pool waits for its threads' last jobs, for `patience` seconds.
             Not if there is to be a next pool: that must not be kept waiting.
+        name: of its threads, between "eskernel-" and their numbers.
     """
 
     patience = 2.0
 
-    def __init__(self, jobs: JobQueue, size: int, lingers: Callable[[], bool]) -> None:
+    def __init__(
+        self, jobs: JobQueue, size: int, lingers: Callable[[], bool], name: str = "pool"
+    ) -> None:
         super().__init__()
         self._jobs = jobs
         self._size = size
         self._lingers = lingers
+        self._name = name
         self._threads: list[threading.Thread] = []
         # A thread is among the waiting before it looks at `_ending`, and `_ending` is set before
         # tokens are sent: with no thread waiting, a token of this pool is needed no more.
@@ -83,7 +87,7 @@ class ActorPool(SupervisedActor):
     def on_start(self) -> None:
         """Start the threads."""
         for number in range(self._size):
-            name = f"eskernel-pool-{number}"
+            name = f"eskernel-{self._name}-{number}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)

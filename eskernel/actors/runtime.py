@@ -27,6 +27,7 @@ from eskernel.errors import KernelStopped
 ROOT_INTENSITY, ROOT_PERIOD = 5, 30.0
 _LAST_ANSWERS = 0.1
 """Seconds for answering what is left, however late it is."""
+STOPPED = "it was stopped; start() runs it again"
 FORKED = "this process is a fork of the one that started it; start a new Kernel here"
 
 
@@ -95,7 +96,7 @@ class Runtime:
         with self._lock:
             self._stopping = True
             root = self.root
-        self.services.refuse("it was stopped")
+        self.services.refuse(STOPPED)
         ended = root is None or stop_and_wait(root, timeout)
         self._answer_the_rest(deadline)
         if not ended or self.services.owners:
@@ -138,7 +139,7 @@ class Runtime:
         if supervisor is not None:
             supervisor.end_aggregates(None)
         turn = services.turns.mine
-        refusal = KernelStopped(services.refusal or "it was stopped")
+        refusal = KernelStopped(services.refusal or STOPPED)
         deadline = max(deadline, time.monotonic() + _LAST_ANSWERS)
         while time.monotonic() < deadline:
             if services.commits is not None:

@@ -37,7 +37,7 @@ class KernelSupervisor(Supervisor):
     def __init__(self, services: Services, submit: Callable[[Command], Any]) -> None:
         stopping = lambda: services.refusal is not None  # noqa: E731
         specs = [
-            ChildSpec(name, partial(ActorPool.start, jobs, POOL_SIZE, lingers=stopping))
+            ChildSpec(name, partial(ActorPool.start, jobs, POOL_SIZE, stopping, name))
             for name, jobs in (("actor-pool", services.jobs), ("outer-pool", services.outer_jobs))
         ]
         commits = services.commits
@@ -51,15 +51,15 @@ class KernelSupervisor(Supervisor):
         super().__init__(specs, intensity=INTENSITY, period=PERIOD, backoff=BACKOFF)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Node:
     """One actor of the tree.
 
-    `str(node)` draws it with everything below.
+    `str(node)`, and so the interactive prompt, draws it with everything below.
 
     Attributes:
         name: unique among its siblings.
-        actor: its class.
+        actor: the name of its class; empty for a line that stands for several.
         ref: Pykka's reference; None while it waits for its restart, or for an aggregate.
         alive: whether it runs.
         queued: messages waiting for it.
@@ -75,7 +75,7 @@ class Node:
     restarts: int = 0
     children: tuple[Node, ...] = ()
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(self._lines())
 
     def find(self, name: str) -> Node:
@@ -98,8 +98,10 @@ class Node:
     def _lines(self) -> list[str]:
         notes = [] if self.alive else ["down"]
         notes += [f"{self.queued} queued"] if self.queued else []
-        notes += [f"{self.restarts} restarts"] if self.restarts else []
-        lines = [f"{self.name} ({self.actor})" + (f"  {', '.join(notes)}" if notes else "")]
+        plural = "" if self.restarts == 1 else "s"
+        notes += [f"{self.restarts} restart{plural}"] if self.restarts else []
+        what = f" ({self.actor})" if self.actor else ""
+        lines = [self.name + what + (f"  {', '.join(notes)}" if notes else "")]
         for child in self.children:
             last = child is self.children[-1]
             first, *rest = child._lines()  # noqa: SLF001 - its own class
@@ -146,5 +148,5 @@ def _aggregates(services: Services, limit: int) -> tuple[Node, ...]:
         for actor in live[:limit]
     ]
     if len(live) > limit:
-        nodes.append(Node(f"and {len(live) - limit} more", "AggregateActor", None, alive=True))
+        nodes.append(Node(f"and {len(live) - limit} more", "", None, alive=True))
     return tuple(nodes)

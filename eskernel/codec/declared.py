@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
 from eskernel.codec.records import is_storable_class
+from eskernel.errors import InvalidDomain
 
 
 def declared_types(module: Any) -> tuple[type, ...]:
@@ -16,6 +18,9 @@ def declared_types(module: Any) -> tuple[type, ...]:
 
     Returns:
         Those defined in the module itself, in order, and those in its `types`, if it has that.
+
+    Raises:
+        InvalidDomain: `types` is no collection.
     """
     name = getattr(module, "__name__", None)
     own = [
@@ -26,4 +31,8 @@ def declared_types(module: Any) -> tuple[type, ...]:
     listed = getattr(module, "types", ())
     if isinstance(listed, ModuleType):  # the domain imports the standard library's `types`
         listed = ()
+    if not isinstance(listed, Iterable):
+        raise InvalidDomain(
+            f"a domain's `types` must be a tuple of dataclasses and Enums, not {listed!r}"
+        )
     return tuple(dict.fromkeys((*own, *listed)))

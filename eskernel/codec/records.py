@@ -181,5 +181,5 @@ def _undeclared(kind: str, name: bytes) -> InvalidDomain:
     shown = name.decode(errors="backslashreplace")
     return InvalidDomain(
         f"stored data holds the {kind} {shown}, which is not declared: add it to the domain's "
-        "`types = (...)`, or to Codec(types=[...])"
+        "`types = (...)`, and to the store that reads it outside a kernel: MemoryStore(types=[...])"
     )

@@ -62,8 +62,8 @@ class Decider:
             state = evolve(self.domain, event, state)
         return Decider(self.domain, self.stream_id, state)
 
-    def given_commands(self, *commands: Command | tuple[str, Any]) -> Decider:
-        """Return the aggregate after these commands, each a Command or `(type, payload)`.
+    def given_commands(self, *commands: Command | str | tuple[str, Any]) -> Decider:
+        """Return the aggregate after these commands, each a Command, a type or `(type, payload)`.
 
         Raises:
             AssertionError: a command is not accepted.
@@ -71,7 +71,10 @@ class Decider:
         """
         after = self
         for command in commands:
-            outcome = after.when(command) if isinstance(command, Command) else after.when(*command)
+            if isinstance(command, Command | str):
+                outcome = after.when(command)
+            else:
+                outcome = after.when(*command)
             after = outcome.then_accepted().after
         return after
 

@@ -62,3 +62,9 @@ def test_the_suite_needs_no_test_library_and_works_without_assert(flags):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("check", [check_event_store, check_snapshot_store])
+def test_a_store_in_place_of_a_function_that_makes_one_is_refused(check):
+    with pytest.raises(TypeError, match="returns a new, empty store"):
+        check(MemoryStore())

@@ -374,7 +374,7 @@ def test_an_impossible_aggregate_id_is_refused_everywhere(start, send):
             lambda bad=bad: kernel.state_of(TYPE, bad),
             lambda bad=bad: kernel.outcome_of(TYPE, bad, "x"),
         ):
-            with pytest.raises(InvalidCommand, match="aggregate id"):
+            with pytest.raises(InvalidCommand, match="aggregate_id"):
                 call()
     assert kernel.live_aggregates() == [(TYPE, "a")]
     assert kernel.dispatch(add()).sequence == 2

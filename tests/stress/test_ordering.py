@@ -134,7 +134,7 @@ class _Slowing(dict):
 
     def __setitem__(self, key, value):
         super().__setitem__(key, value)
-        if self.hook is not None and "eskernel-pool" in threading.current_thread().name:
+        if self.hook is not None and "eskernel-actor-pool" in threading.current_thread().name:
             hook, self.hook = self.hook, None
             hook()
 

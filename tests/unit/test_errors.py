@@ -1,6 +1,7 @@
 """Errors: one rooted tree whose fields carry the facts."""
 
 import inspect
+import pickle
 
 import pytest
 
@@ -83,3 +84,24 @@ def test_an_error_carries_its_facts(error, fields, message):
 
 def test_the_unstorable_is_a_type_error_too():
     assert issubclass(NotStorable, TypeError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CommandRejected("funds", {"missing": 5}),
+        UnknownAggregateType("bnak", ("order", "bank")),
+        AggregateCrashed("bug", ("a", "b"), 1.5),
+        ConcurrencyConflict(("a", "b"), 1, 2),
+        DispatchTimeout("late", started=True),
+        StoreUnavailable("gone", outcome_unknown=True),
+        CorruptStore("bad", ("a", "b"), 3),
+        KernelStopped("it was stopped"),
+        NotStorable("payload['a']", "no"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_every_error_comes_back_from_a_pickle_as_it_was(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), vars(again)) == (str(error), vars(error))

@@ -108,7 +108,8 @@ def _check_function(name: str, module: Any, function: str, arity: int) -> None:
     first = "command" if function == "handle_command" else "payload"
     wanted = f"domain {name!r} needs a function {function}({', '.join((first, 'state')[:arity])})"
     if not callable(found):
-        raise InvalidDomain(wanted)
+        kind = type(module).__name__
+        raise InvalidDomain(f"{wanted}, and {module!r} ({kind}) has none; pass the module itself")
     try:
         signature = inspect.signature(found)
     except (TypeError, ValueError):  # built-ins may not tell
@@ -116,7 +117,8 @@ def _check_function(name: str, module: Any, function: str, arity: int) -> None:
     try:
         signature.bind(*range(arity))
     except TypeError:
-        raise InvalidDomain(f"{wanted}, not {function}{signature}") from None
+        advice = "; pass an instance, or make it static" if isinstance(module, type) else ""
+        raise InvalidDomain(f"{wanted}, not {function}{signature}{advice}") from None
 
 
 def _version(module: Any) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from eskernel.actors.aggregate.limits import check_seconds
 from eskernel.actors.aggregate.replies import WaitedReply
 from eskernel.actors.aggregate.requests import CommandRequest, ReadRequest, Request
 from eskernel.errors import DispatchTimeout, InvalidDomain, NotStorable
@@ -45,6 +46,7 @@ def _wait(
 ) -> Any:
     """Queue a request, run the actor if it is free, wait, and return or raise the outcome."""
     seconds = services.limits.dispatch_timeout if timeout is None else timeout
+    check_seconds("timeout", seconds)
     deadline = time.monotonic() + seconds
     try:
         actor.post(request, services.turns.mine)
@@ -54,7 +56,11 @@ def _wait(
         raise
     if not in_time:
         started = not reply.claim(reply)
-        advice = "it may still finish" if started else "it never began and never will"
+        advice = (
+            "it may still finish: ask outcome_of, or repeat it with the same command_id"
+            if started
+            else "it never began and never will: it is safe to repeat"
+        )
         raise DispatchTimeout(
             f"no answer from {actor.stream_id} within {seconds} s; {advice}", started=started
         )

@@ -87,7 +87,7 @@ def decider(  # noqa: C901 - counts the function within
                 )
                 rows += (row,)
         except NotStorable as error:
-            return _refused(error)
+            return _refused(command, error)
         except ReentrantDispatch as error:
             return error
         except Exception as error:  # noqa: BLE001 - whatever a domain raises ends this actor only
@@ -97,8 +97,8 @@ def decider(  # noqa: C901 - counts the function within
     return decide
 
 
-def _refused(error: NotStorable) -> InvalidCommand:
-    refusal = InvalidCommand(f"the command's events cannot be stored: {error}")
+def _refused(command: Command, error: NotStorable) -> InvalidCommand:
+    refusal = InvalidCommand(f"an event of {command.type!r} cannot be stored: {error}")
     refusal.__cause__ = error
     return refusal
 
@@ -139,8 +139,8 @@ def _check_parts(command: Command) -> None:
         raise InvalidCommand(f"expected_sequence must be a number >= 0, not {expected!r}")
     if type(tags) is not tuple:
         raise InvalidCommand(f"tags must be a tuple of strings, not {tags!r}")
-    for tag in tags:
-        check_identifier("tag", tag)
+    for index, tag in enumerate(tags):
+        check_identifier(f"tags[{index}]", tag)
     if metadata is NO_METADATA:
         return
     if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):

@@ -135,9 +135,11 @@ def trim_receipts(receipts: Receipts, kept: int) -> None:
 
 
 def _failed(stream_id: StreamId, sequence: int, cause: Exception) -> AggregateCrashed:
+    # An InvalidDomain says itself what to do.
+    advice = "" if isinstance(cause, InvalidDomain) else "; mend the domain's apply_event"
     return AggregateCrashed(
         f"{stream_id} cannot be rebuilt, as its event {sequence} fails: "
-        f"{type(cause).__name__}: {cause}; mend the domain's apply_event",
+        f"{type(cause).__name__}: {cause}{advice}",
         stream_id,
     )
 

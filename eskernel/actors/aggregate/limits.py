@@ -25,10 +25,19 @@ class Limits:
             number = getattr(self, name)
             if number is None and name == "max_live_aggregates":
                 continue
-            kinds = int if isinstance(least, int) else int | float
-            if isinstance(number, bool) or not isinstance(number, kinds) or not number >= least:
-                what = "a whole number" if isinstance(least, int) else "a number of seconds"
-                raise ValueError(f"{name} must be {what} of at least {least}, not {number!r}")
+            if isinstance(least, float):
+                check_seconds(name, number)
+            elif type(number) is not int or number < least:
+                raise ValueError(
+                    f"{name} must be a whole number of at least {least}, not {number!r}"
+                )
+
+
+def check_seconds(name: str, seconds: object) -> None:
+    """Raise ValueError, with the name in its message, unless these are seconds to wait."""
+    kind = type(seconds)
+    if kind not in (int, float) or not seconds >= 0.0:  # type: ignore[operator]
+        raise ValueError(f"{name} must be a number of seconds of at least 0.0, not {seconds!r}")
 
 
 _LEAST = {

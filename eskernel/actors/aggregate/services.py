@@ -109,12 +109,12 @@ class Services:
         aggregate_type, aggregate_id = stream_id
         if not isinstance(aggregate_type, str) or aggregate_type not in self.domains:
             raise UnknownAggregateType(aggregate_type, tuple(self.domains))
-        check_identifier("aggregate id", aggregate_id)
+        check_identifier("aggregate_id", aggregate_id)
         supervisor = self._present_supervisor(patience)
         if supervisor is None:
             raise DispatchTimeout(
                 f"no supervisor to start {stream_id} within {patience} s; it never began and "
-                "never will",
+                "never will: it is safe to repeat",
                 started=False,
             )
         actor = supervisor.start_aggregate(stream_id)

@@ -94,7 +94,13 @@ def run(checks: Iterable[Check[S]], factory: Factory[S], reopen: Reopen[S] | Non
 
     Raises:
         BrokenGuarantees: some were not.
+        TypeError: `factory` is no function.
     """
+    if not callable(factory):
+        raise TypeError(
+            "pass a function that returns a new, empty store, for example its class, "
+            f"not {factory!r}"
+        )
     kept: list[str] = []
     broken: list[BrokenGuarantee] = []
     for check in checks:

@@ -551,6 +551,21 @@ def test_a_committer_whose_appends_were_failed_meanwhile_keeps_to_the_results_gi
     assert append.result.outcome_unknown  # the store had been given it
 
 
+def test_a_surprise_among_the_results_of_a_batch_is_an_unknown_outcome():
+    class Surprising(MemoryStore):
+        def append_batch(self, commits):
+            return [OSError("disk gone") for _ in commits]
+
+    queue = CommitQueue()
+    ref = Committer.start(queue, Surprising())
+    append = Waiting("a")
+    queue.put(append)
+    eventually(lambda: append.result)
+    assert isinstance(append.result, StoreUnavailable)
+    assert append.result.outcome_unknown
+    assert ref.stop(timeout=DEADLINE)
+
+
 def test_other_messages_are_pykkas():
     ref = Committer.start(CommitQueue(), MemoryStore())
     assert ref.ask("what?", timeout=DEADLINE) is None
