@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from eskernel.errors import AggregateCrashed, StoreUnavailable
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.caller_run import CallerRunActor
+    from eskernel.actors.aggregate.routing import Owned
     from eskernel.actors.aggregate.turns import Turn
 
 MAX_INTERRUPTIONS = 1
 """How often a request that ends a pool thread's turn by a BaseException is tried again."""
 
 
-def repair(actor: CallerRunActor, turn: Turn) -> None:
+def repair(actor: Owned, turn: Turn) -> None:
     """Release the actor and leave it as if the turn had ended; safe to repeat.
 
     The state is dropped, as after an append of unknown outcome. A request that the thread handled
@@ -39,7 +39,7 @@ def repair(actor: CallerRunActor, turn: Turn) -> None:
         actor.give_answers(turn)
 
 
-def _put_back(actor: CallerRunActor, turn: Turn) -> None:
+def _put_back(actor: Owned, turn: Turn) -> None:
     request, mailbox = turn.message, actor.mailbox
     if request is None or request is turn.own:
         return  # whoever waited for it is gone

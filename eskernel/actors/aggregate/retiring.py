@@ -8,11 +8,11 @@ from eskernel.actors.aggregate.requests import Request, StopRequest, dead
 from eskernel.errors import KernelStopped
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.caller_run import CallerRunActor
+    from eskernel.actors.aggregate.routing import Owned
     from eskernel.actors.aggregate.turns import Turn
 
 
-def retire(actor: CallerRunActor, turn: Turn) -> None:
+def retire(actor: Owned, turn: Turn) -> None:
     """Answer or pass on what waits, leave the routing table, tell of the end once.
 
     May be repeated: after an interruption, for late requests, when there was no supervisor.
@@ -37,7 +37,7 @@ def retire(actor: CallerRunActor, turn: Turn) -> None:
         actor.services.announce_end(actor, actor.life.reason)
 
 
-def _passes_on(actor: CallerRunActor, request: Request, turn: Turn) -> bool:
+def _passes_on(actor: Owned, request: Request, turn: Turn) -> bool:
     """Return whether a successor can answer a request; else answer it."""
     refusal = actor.services.refusal
     if isinstance(request, StopRequest):

@@ -8,6 +8,7 @@ These protocols let the shared services stand below the actors that use them.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pykka import ActorRef
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from eskernel.actors.aggregate.life import Life
     from eskernel.actors.aggregate.requests import Request
     from eskernel.actors.aggregate.turns import Turn
+    from eskernel.actors.pool import JobQueue
 
 
 class Routed(Protocol):
@@ -40,6 +42,32 @@ class Routed(Protocol):
     def interrupted(self, turn: Turn) -> None: ...
     def waiting(self) -> int: ...
     def has_work(self) -> bool: ...
+
+
+class Surroundings(Protocol):
+    """What an actor that is repaired or retired needs of the kernel's services."""
+
+    owners: dict[Any, Turn]
+    jobs: JobQueue
+    refusal: str | None
+
+    def succeed(self, actor: Routed, leave: Callable[[], Sequence[Request]]) -> bool: ...
+    def strand(self, actor: Routed) -> None: ...
+    def announce_end(self, actor: Routed, reason: BaseException | None) -> None: ...
+
+
+class Owned(Routed, Protocol):
+    """What repairing and retiring an actor need of it; see `caller_run`."""
+
+    announced: bool
+    tried: int
+
+    @property
+    def services(self) -> Surroundings: ...
+
+    def forget(self) -> None: ...
+    def answer(self, turn: Turn, request: Request, outcome: Any) -> None: ...
+    def give_answers(self, turn: Turn) -> None: ...
 
 
 class Aggregate(Routed, Protocol):
