@@ -1,4 +1,4 @@
-# Needs Python 3.11 or later, make and git. Every target fills .venv with what it uses, and no more;
+# Needs Python 3.11 or later and make. Every target fills .venv with what it uses, and no more;
 # stamp files in .venv remember what is there, so a second run installs nothing.
 
 PYTHON ?= $(shell for python in python3.11 python3 python; do \

@@ -32,7 +32,12 @@ from eskernel.actors.aggregate.services import Services
 from eskernel.actors.runtime import FORKED, Runtime
 from eskernel.actors.tree import Node, draw
 from eskernel.contracts import CallNext, Clock, Domain, EventStore, Middleware, SnapshotStore
-from eskernel.contracts.plugging import check_domains, check_event_store, check_plugins
+from eskernel.contracts.plugging import (
+    check_domains,
+    check_event_store,
+    check_plugins,
+    checked_middleware,
+)
 from eskernel.errors import InvalidCommand, KernelStopped, ReentrantDispatch
 from eskernel.values import Accepted, Command, StreamId, check_identifier
 
@@ -96,13 +101,14 @@ class Kernel:
         if snapshot_store is None and isinstance(event_store, SnapshotStore):
             snapshot_store = event_store
         self._clock: Clock = time if clock is None else clock
-        check_plugins(snapshot_store, middleware, self._clock)
+        check_plugins(snapshot_store, self._clock)
         self._domains = {name: BoundDomain(name, module) for name, module in domains.items()}
         self._store = event_store
         self._snapshots = snapshot_store
-        self._middleware = tuple(middleware)
-        # Guards start and stop. Dispatching threads read `_runtime` without it.
-        self._lifecycle = threading.Lock()
+        self._middleware = checked_middleware(middleware)
+        # Guards start and stop. Dispatching threads read `_runtime` without it. Re-entrant, for a
+        # signal handler that stops a kernel which is being stopped.
+        self._lifecycle = threading.RLock()
         self._runtime: Runtime | None = None
 
     # Life.

@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, Protocol
 
 from pykka import ActorRef
@@ -178,8 +179,10 @@ class Committer(SupervisedActor):
             return ()
         try:
             results = self._write([append.commit for append in appends])
+            if len(results) != len(appends) or None in results:
+                raise ValueError(f"append_batch returned {results!r} for {len(appends)} commits")
         except Exception as error:  # noqa: BLE001 - every waiting caller must hear of it
-            return [_failure(error)] * len(appends)
+            return [_own(_failure(error)) for _ in appends]
         return [_failure(one) if isinstance(one, Exception) else one for one in results]
 
 
@@ -201,6 +204,13 @@ def _hand_out(
             append.result = ChainBroken("the append before this one failed; nothing was sent")
     for actor in dict.fromkeys(append.actor for append in batch):
         actor.wake()
+
+
+def _own(error: Exception) -> Exception:
+    """Return a copy for one caller: whoever raises an error adds to its traceback."""
+    own = copy(error)
+    own.__cause__ = error.__cause__
+    return own
 
 
 def _failure(error: Exception) -> Exception:

@@ -71,7 +71,7 @@ class Runtime:
         if limits.max_live_aggregates is not None:
             self.services.eviction = LeastRecentlyUsed(self.services, limits.max_live_aggregates)
         self._submit = submit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # as the kernel's
         # Guarded by the lock: no root is started once `_stopping` is set.
         self.root: ActorRef[Any] | None = None
         self._stopping = False
@@ -81,7 +81,11 @@ class Runtime:
     def start(self) -> None:
         """Start the tree and wait until aggregates can be started."""
         self._start_root()
-        self.services.wait_for_supervisor()
+        try:
+            self.services.wait_for_supervisor()
+        except BaseException:
+            self.stop(0.0)
+            raise
 
     def stop(self, timeout: float) -> bool:
         """Refuse new commands, let running ones end, stop the tree, answer what is left.

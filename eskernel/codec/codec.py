@@ -92,7 +92,8 @@ class Codec:
             except Exception:  # noqa: BLE001 - packed again below, for the explanation
                 data = b""
             else:
-                idle.append(pack)
+                if len(data) <= _KEPT_BUFFER:
+                    idle.append(pack)
             if len(data.translate(None, FLAT)) == 1:  # nothing but the dict's own header
                 return data, value.copy()
         data = self.pack(value)

@@ -126,7 +126,7 @@ def _refusal(part: Any) -> str:
         what = "Enum" if isinstance(part, Enum) else "dataclass"
         return (
             f"the {what} {shown} is not declared: add it to the domain's `types = (...)`, "
-            "or to the store's, MemoryStore(types=[...])"
+            "or to the store's"
         )
     if kind in (bytearray, memoryview):
         return f"a {shown} cannot be stored: convert it with bytes(...)"

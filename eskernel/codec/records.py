@@ -181,5 +181,5 @@ def _undeclared(kind: str, name: bytes) -> InvalidDomain:
     shown = name.decode(errors="backslashreplace")
     return InvalidDomain(
         f"stored data holds the {kind} {shown}, which is not declared: add it to the domain's "
-        "`types = (...)`, and to the store that reads it outside a kernel: MemoryStore(types=[...])"
+        "`types = (...)`, and to the `types` of a store that is read without a kernel"
     )

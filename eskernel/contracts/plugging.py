@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from eskernel.contracts.middleware import Middleware
+
 _STORE = ("append", "fold", "fold_all", "last_position", "close")
 _SNAPSHOTS = ("store", "load_latest")
 _CLOCK = ("time", "monotonic")
@@ -25,16 +27,22 @@ def check_event_store(store: Any) -> None:
     _check("event_store", store, _STORE, advice)
 
 
-def check_plugins(snapshot_store: Any, middleware: Any, clock: Any) -> None:
-    """Raise TypeError unless these are a snapshot store or None, functions, and a clock."""
+def check_plugins(snapshot_store: Any, clock: Any) -> None:
+    """Raise TypeError unless these are a snapshot store or None, and a clock."""
     if snapshot_store is not None:
         _check("snapshot_store", snapshot_store, _SNAPSHOTS)
     _check("clock", clock, _CLOCK)
+
+
+def checked_middleware(middleware: Any) -> tuple[Middleware, ...]:
+    """Return the functions, taken once from whatever holds them; TypeError if they are none."""
     if not isinstance(middleware, Iterable):
         raise TypeError(f"middleware must be a list of functions, not {middleware!r}")
-    for one in middleware:
+    functions = tuple(middleware)
+    for one in functions:
         if not callable(one):
             raise TypeError(f"middleware must be functions, not {one!r}")
+    return functions
 
 
 def _check(name: str, given: Any, methods: tuple[str, ...], advice: str = "") -> None:

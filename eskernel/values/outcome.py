@@ -50,9 +50,18 @@ class Accepted(_Fields):
     def __hash__(self) -> int:
         return hash(self[:3])
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, self._public()  # with open events, which need no codec
+
     def __repr__(self) -> str:
         stream_id, sequence, position, events = self._public()
         return f"Accepted({stream_id=}, {sequence=}, {position=}, {events=})"
+
+
+def _rebuild(
+    stream_id: StreamId, sequence: int, position: int | None, events: tuple[Event, ...]
+) -> Accepted:
+    return Accepted(stream_id, sequence, position, events)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,16 @@ class StoresEventsOneByOne(MemoryStore):
         return position
 
 
+class WantsEvents(MemoryStore):
+    """Reads attributes, which the rows handed to an immediate store lack."""
+
+    def append(self, stream_id, events, *, expected_sequence, append_id=None):
+        assert all(event.sequence for event in events)
+        return super().append(
+            stream_id, events, expected_sequence=expected_sequence, append_id=append_id
+        )
+
+
 class AcceptsNoEvents(MemoryStore):
     def append(self, stream_id, events, *, expected_sequence, append_id=None):
         if not events:
@@ -315,6 +325,7 @@ def _broken(check, *arguments, **options):
     ("store", "guarantee"),
     [
         (LosesUpdates, "a wrong expected sequence is a conflict"),
+        (WantsEvents, "an immediate store takes rows in place of events"),
         (LosesUpdates, "each sequence is won by exactly one thread"),
         (ChecksBeforeLocking, "each sequence is won by exactly one thread"),
         (ChecksBeforeLocking, "threads that retry their conflicts lose no update"),

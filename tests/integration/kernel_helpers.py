@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from support import eventually
@@ -173,19 +175,20 @@ def snapshot_past(store: Any, sequence: int, aggregate_id: str = "a") -> Any:
     return eventually(found)
 
 
-def run_script(source: str, timeout: float = 20) -> str:
+def run_script(source: str, timeout: float = 20, **environment: str) -> str:
     """Run a program in an interpreter of its own, and return what it printed.
 
     It must end by itself, with status 0 and nothing on stderr.
     """
     paths = [str(ROOT), str(ROOT / "stores"), str(ROOT / "tests"), str(Path(__file__).parent)]
-    program = f"import sys; sys.path[:0] = {paths!r}\n{source}"
+    program = f"import sys; sys.path[:0] = {paths!r}\n{dedent(source)}"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
+        env={**os.environ, **environment},
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     return done.stdout

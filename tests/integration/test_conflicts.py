@@ -236,3 +236,30 @@ def test_conflicts_passivation_and_restarts_together_lose_nothing(store):
     assert sorted(stored) == sorted(accepted)
     for kernel in kernels:
         assert kernel.stop()
+
+
+def test_a_caller_who_has_seen_more_than_its_kernel_meets_no_conflict(both):
+    ours, theirs = both
+    ours.dispatch(add("a", 1))
+    theirs.dispatch(add("a", 2))
+    done = ours.dispatch(add("a", 3, expected_sequence=2))
+    assert done.sequence == 3
+    ahead = attempt(ours.dispatch, add("a", 4, expected_sequence=9))
+    assert (ahead.expected, ahead.actual) == (9, 3)
+
+
+def test_what_another_kernel_has_stored_is_read_here_at_once(both):
+    ours, theirs = both
+    ours.dispatch(add("a", 1))
+    done = theirs.dispatch(add("a", 2, command_id="theirs"))
+    assert ours.outcome_of(TYPE, "a", "theirs") == done
+    assert ours.state_of(TYPE, "a") == ({"total": 3, "count": 2}, 2)
+
+
+def test_a_command_accepted_twice_where_its_receipt_was_forgotten_has_its_last_outcome(start):
+    forgetful = start(domains={TYPE: Tally()}, receipts_kept=1)
+    for command_id in ("x", "y", "x"):
+        last = forgetful.dispatch(add("a", 1, command_id=command_id))
+    mindful = start(domains={TYPE: Tally()}, receipts_kept=1000)
+    assert mindful.outcome_of(TYPE, "a", "x") == last
+    assert mindful.outcome_of(TYPE, "a", "y").sequence == 2

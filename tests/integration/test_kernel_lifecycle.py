@@ -22,6 +22,7 @@ from kernel_helpers import (
 from support import eventually, run_threads
 
 from eskernel import Accepted, Kernel
+from eskernel.actors.aggregate.supervisor import AggregateSupervisor
 from eskernel.errors import InvalidDomain, KernelStopped, StoreUnavailable
 from eskernel_stores import MemoryStore
 
@@ -341,3 +342,48 @@ def test_a_logger_that_fails_does_not_fail_the_kernel(start, store):
         assert kernel.stop()
     finally:
         structlog.reset_defaults()
+
+
+def test_stop_may_be_called_by_a_signal_handler_that_interrupts_stop():
+    run_script("""
+        import signal, threading, time
+        from eskernel import Command, Kernel
+        from eskernel_stores import MemoryStore
+        from domains import bank_account
+
+        inside = threading.Event()
+
+        class Slow:
+            version = 1
+            init = staticmethod(bank_account.init)
+            apply_event = staticmethod(bank_account.apply_event)
+
+            @staticmethod
+            def handle_command(command, state):
+                inside.set()
+                time.sleep(0.5)
+                return bank_account.handle_command(command, state)
+
+        kernel = Kernel({"slow": Slow}, MemoryStore()).start()
+        signal.signal(signal.SIGALRM, lambda *_: kernel.stop())
+        kernel.submit(Command("slow", "a", "deposit", {"amount": 1}))
+        inside.wait()
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        assert kernel.stop()
+    """)
+
+
+def test_a_kernel_whose_tree_does_not_come_up_leaves_no_thread_behind(monkeypatch, domain, store):
+    before = set(threading.enumerate())
+
+    def fail(self):
+        raise ZeroDivisionError("it does not come up")
+
+    monkeypatch.setattr(AggregateSupervisor, "on_start", fail)
+    monkeypatch.setattr("eskernel.actors.aggregate.services._START_PATIENCE", 0.1)
+    kernel = Kernel({TYPE: domain}, store)
+    with pytest.raises(KernelStopped):
+        kernel.start()
+    eventually(lambda: set(threading.enumerate()) <= before, timeout=10)
+    with pytest.raises(KernelStopped):
+        kernel.dispatch(add())

@@ -38,6 +38,17 @@ def test_what_does_not_fit_is_refused_at_once_with_advice(arguments, options, ad
         Kernel(*arguments, **options)
 
 
+def test_middleware_may_come_from_a_generator(start):
+    seen = []
+
+    def note(command, call_next):
+        seen.append(command.type)
+        return call_next(command)
+
+    start(middleware=(one for one in [note])).dispatch(add())
+    assert seen == [add().type]
+
+
 @pytest.mark.parametrize(
     ("domain", "advice"),
     [("bank_account", "pass the module itself"), (WithSelf, "pass an instance")],

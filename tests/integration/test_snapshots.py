@@ -15,6 +15,7 @@ from kernel_helpers import (
     attempt,
     command,
     numbers_of,
+    run_script,
     snapshot_past,
 )
 from kernel_helpers import stop_aggregate as stop
@@ -309,3 +310,23 @@ def test_a_snapshot_is_worth_nothing_to_another_domain_under_the_same_name(start
             return {"total": state["total"] + 2 * payload["n"], "count": state["count"] + 1}
 
     assert start(domains={TYPE: Double()}).state_of(TYPE, "a") == ({"total": 8, "count": 1}, 1)
+
+
+def test_the_version_of_a_domain_without_source_is_the_same_in_every_process():
+    script = """
+        from eskernel.actors.aggregate.bound_domain import BoundDomain
+
+        class Domain:
+            def init(self):
+                return 0
+
+            def handle_command(self, command, state):
+                return "x" if command.type in {"a", "b", "c", "d"} else None
+
+            def apply_event(self, payload, state):
+                return state
+
+        print(BoundDomain("x", Domain()).version)
+    """
+    versions = {run_script(script, PYTHONHASHSEED=seed) for seed in "123"}
+    assert len(versions) == 1

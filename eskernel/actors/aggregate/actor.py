@@ -69,6 +69,9 @@ class AggregateActor(StreamActor):
             or kind.__class__ is not str
         ):
             early = self.decided_before(command, self.sequence)
+            if self.behind(early):
+                self.stale = True
+                early = self.refresh() or self.decided_before(command, self.sequence)
             if early is not None:
                 return early
         append = services.append
@@ -150,8 +153,8 @@ class AggregateActor(StreamActor):
         if self.pipeline is not None:
             self.pipeline.read(request, turn)
             return
-        problem = self.refresh() if self.sequence < 0 or self.stale else None
-        self.answer(turn, request, problem or request.read(self, self.state, self.sequence))
+        self.stale = True  # somebody else may have written
+        self.answer(turn, request, self.refresh() or request.read(self, self.state, self.sequence))
 
     def _handle_message(self, request: MessageRequest, turn: Turn) -> None:
         try:

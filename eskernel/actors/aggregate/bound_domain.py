@@ -140,6 +140,8 @@ def _version(module: Any) -> str:
 
 def _outline(code: Any) -> Any:
     """Return what a code object does, without the addresses and lines it has by chance."""
+    if isinstance(code, frozenset):  # whose order changes from process to process
+        return sorted(map(repr, code))
     if not isinstance(code, CodeType):
         return code
     return code.co_code, code.co_names, [_outline(constant) for constant in code.co_consts]

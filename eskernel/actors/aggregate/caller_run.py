@@ -28,6 +28,8 @@ POOL_BATCH = 256
 """Messages a pool thread handles before it looks at other actors."""
 CALLER_BATCH = 32
 """Messages a calling thread handles before it leaves the rest to the pool."""
+CALLER_PATIENCE = 0.001
+"""Seconds after which it does so in any case: its own caller waits."""
 _NO_MAIL = cast("deque[Request]", ())
 _opening = threading.Lock()
 
@@ -222,6 +224,7 @@ class CallerRunActor(ThreadlessActor):
     def _handle_messages(self, turn: Turn, limit: int) -> None:
         self.settle(turn)
         mailbox = self.mailbox
+        until = None if turn.ours or not mailbox else time.monotonic() + CALLER_PATIENCE
         while mailbox and limit > 0 and not self.life.over and not self.held_up():
             request = mailbox[0]
             if not (turn.ours or request.reply.quick):
@@ -233,6 +236,8 @@ class CallerRunActor(ThreadlessActor):
                 self._handle_safely(request, turn)
             turn.message = None
             limit -= 1
+            if until is not None and time.monotonic() > until:
+                break
         if self.life.over and not self.in_flight():
             retire(self, turn)
 

@@ -57,7 +57,7 @@ def decider(  # noqa: C901 - counts the function within
             if kind is not list and kind is not tuple:
                 if payloads is None:
                     return None
-                if kind is Rejected:
+                if kind is not dict and isinstance(payloads, Rejected):
                     return CommandRejected(payloads.reason, copy_of(payloads.detail))
                 payloads = (payloads,)
             if not payloads:

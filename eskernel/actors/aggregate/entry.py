@@ -27,9 +27,20 @@ class Entry:
         state: the aggregate's state after its events.
         outcome: what to answer when everything before it has succeeded.
         original: the entry this one repeats, whose outcome it shares.
+        ends_actor: whether the domain crashed here.
     """
 
-    __slots__ = ("actor", "chain", "commit", "original", "outcome", "request", "result", "state")
+    __slots__ = (
+        "actor",
+        "chain",
+        "commit",
+        "ends_actor",
+        "original",
+        "outcome",
+        "request",
+        "result",
+        "state",
+    )
 
     commit: Commit
     chain: Chain
@@ -41,6 +52,7 @@ class Entry:
         self.state: Any = None
         self.outcome: Any = None
         self.original: Entry | None = None
+        self.ends_actor = False
 
     def accepted(self) -> Accepted:
         """Return the outcome of an append that was stored."""

@@ -122,9 +122,12 @@ def fold(
 
 
 def note_receipt(receipts: Receipts, command_id: str, sequence: int, kept: int) -> None:
-    """Enter one event of a command; events of one command follow one another."""
-    first = receipts.get(command_id, (sequence, 0))[0]
-    receipts[command_id] = (first, sequence)
+    """Enter one event of a command: the next of its events, or the first of a later repeat.
+
+    A repeat stores events when a kernel that keeps fewer receipts had forgotten the first.
+    """
+    first, last = receipts.pop(command_id, (sequence, sequence - 1))
+    receipts[command_id] = (first if last == sequence - 1 else sequence, sequence)
     trim_receipts(receipts, kept)
 
 

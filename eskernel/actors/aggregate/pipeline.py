@@ -58,6 +58,9 @@ class Pipeline:
         actor, command = self.actor, request.command
         actor.last_used = actor.services.monotonic()
         early = self._refresh() or self._decided_before(command)
+        if not self.pending and actor.behind(early):
+            actor.stale = True
+            early = self._refresh() or self._decided_before(command)
         if isinstance(early, Entry):
             self._reply(request, None, turn, original=early)
         elif early is not None:
@@ -71,6 +74,7 @@ class Pipeline:
 
     def read(self, request: ReadRequest, turn: Turn) -> None:
         """Answer a question about the speculative state once that is stored."""
+        self.actor.stale |= not self.pending  # somebody else may have written
         problem = self._refresh()
         repeated = self._pending_command(request.command_id)
         answer = problem or request.read(self.actor, self.state, self.sequence)
@@ -135,7 +139,7 @@ class Pipeline:
         entry.result = NO_APPEND
         entry.outcome = outcome
         entry.original = original
-        entry.state = decided
+        entry.ends_actor = decided and isinstance(outcome, AggregateCrashed)
         self.pending.append(entry)
         self.settle(turn)
 
@@ -178,7 +182,7 @@ class Pipeline:
                 actor.after_append(request.command, before)
         elif entry.original is not None:
             entry.outcome = entry.original.outcome
-        elif entry.state and isinstance(entry.outcome, AggregateCrashed):
+        elif entry.ends_actor:
             actor.end(entry.outcome)
         actor.answer(turn, request, entry.outcome)
 

@@ -121,6 +121,13 @@ class StreamActor(CallerRunActor):
             return ConcurrencyConflict(self.stream_id, expected, sequence)
         return None
 
+    def behind(self, outcome: object) -> bool:
+        """Return whether a conflict tells of events that this actor has not seen.
+
+        Its caller has read the stream elsewhere, further than this actor's state.
+        """
+        return isinstance(outcome, ConcurrencyConflict) and outcome.expected > outcome.actual
+
     def recall(self, first: int, last: int) -> Accepted | EskernelError:
         """Return the outcome of the command that stored the events of these sequences."""
         events: list[Event] = []

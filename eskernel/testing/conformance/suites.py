@@ -15,6 +15,7 @@ from eskernel.testing.conformance import (
     ordering,
     races,
     round_trips,
+    rows,
     snapshot_values,
     snapshots,
     watching,
@@ -36,6 +37,7 @@ def event_store_checks() -> tuple[Check[EventStore], ...]:
     return (
         *(Check(function) for function in plain),
         *(Check(function, needs="append_batch") for function in batches.CHECKS),
+        *(Check(function, needs="immediate") for function in rows.CHECKS),
         *(Check(function, needs="reopen") for function in closing.DURABILITY_CHECKS),
     )
 

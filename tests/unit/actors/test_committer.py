@@ -292,7 +292,11 @@ def test_an_error_of_eskernels_own_is_passed_on_as_it_is():
         raise error
 
     error = StoreUnavailable("down", outcome_unknown=False)
-    assert run(Batches(before=fail), Waiting("a"), Waiting("b")) == [error, error]
+    results = run(Batches(before=fail), Waiting("a"), Waiting("b"))
+    assert [(type(one), str(one), vars(one)) for one in results] == [
+        (StoreUnavailable, "down", {"outcome_unknown": False})
+    ] * 2
+    assert results[0] is not results[1]  # each caller raises its own
 
 
 def test_a_failing_store_does_not_end_the_committer():
@@ -549,6 +553,22 @@ def test_a_committer_whose_appends_were_failed_meanwhile_keeps_to_the_results_gi
     assert exits[0].reason is None
     assert isinstance(append.result, StoreUnavailable)
     assert append.result.outcome_unknown  # the store had been given it
+
+
+@pytest.mark.parametrize("results", [[], [None], None, [1, 2]], ids=repr)
+def test_results_that_do_not_fit_the_batch_are_an_unknown_outcome(results):
+    class Forgetful(MemoryStore):
+        def append_batch(self, commits):
+            return results
+
+    queue = CommitQueue()
+    ref = Committer.start(queue, Forgetful())
+    append = Waiting("a")
+    queue.put(append)
+    eventually(lambda: append.result)
+    assert isinstance(append.result, StoreUnavailable)
+    assert append.result.outcome_unknown
+    assert ref.stop(timeout=DEADLINE)
 
 
 def test_a_surprise_among_the_results_of_a_batch_is_an_unknown_outcome():

@@ -1,6 +1,8 @@
 """Outcomes: Accepted and Rejected."""
 
+import copy
 import dataclasses
+import pickle
 
 import pytest
 
@@ -64,3 +66,13 @@ def test_a_rejection_is_a_frozen_value():
     assert repr(Rejected("closed")) == "Rejected(reason='closed', detail=None)"
     with pytest.raises(dataclasses.FrozenInstanceError):
         refused.reason = "other"
+
+
+def test_an_outcome_comes_back_from_a_pickle_and_a_copy_as_it_was():
+    accepted = Accepted(STREAM, 6, 9, STORED)
+    assert pickle.loads(pickle.dumps(accepted)) == accepted
+    assert [event.payload for event in copy.deepcopy(accepted).events] == [
+        {"n": 4},
+        {"n": 5},
+        {"n": 6},
+    ]
