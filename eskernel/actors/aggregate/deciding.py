@@ -54,13 +54,15 @@ def decider(  # noqa: C901 - counts the function within
         try:
             payloads = handle_command(command, state)
             kind = payloads.__class__
-            if kind is not list and kind is not tuple:
+            if kind is dict:  # the most frequent first
+                payloads = (payloads,)
+            elif kind is not list and kind is not tuple:
                 if payloads is None:
                     return None
-                if kind is not dict and isinstance(payloads, Rejected):
+                if isinstance(payloads, Rejected):
                     return CommandRejected(payloads.reason, copy_of(payloads.detail))
                 payloads = (payloads,)
-            if not payloads:
+            elif not payloads:
                 return None
             _, _, _, _, command_id, _, metadata, tags = command
             header = domain.pack(dict(metadata), "metadata") if metadata else b""
