@@ -40,7 +40,7 @@ def decider(  # noqa: C901 - counts the function within
     plainly_typed, known_types = domain.event_type is None, domain.known_types
     copy_of = domain.copy
 
-    def decide(  # noqa: PLR0911 - one return per kind of answer
+    def decide(  # noqa: C901, PLR0911 - one way for each kind of answer
         command: Command, stream_id: StreamId, sequence: int, state: Any
     ) -> Decision:
         """Run handle_command, then apply_event over what it returned; change nothing.
