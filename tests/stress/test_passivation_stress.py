@@ -18,6 +18,7 @@ from stress_helpers import (
     note,
     noted,
 )
+from support import eventually
 
 from eskernel import Kernel
 from eskernel.errors import CommandRejected
@@ -62,7 +63,7 @@ def _hammer(kernel, store, domain, commands, seed, *, submit_share=0.0, own_shar
     check_order(store, STREAMS)
     check_states(kernel, store, STREAMS)
     assert domain.overlaps == []
-    assert kernel._runtime.services.owners == {}
+    eventually(lambda: not kernel._runtime.services.owners)
 
 
 def _take(futures, accepted, index):
