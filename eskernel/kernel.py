@@ -117,7 +117,8 @@ class Kernel:
         """Start the supervision tree; on a started kernel, do nothing.
 
         Raises:
-            KernelStopped: in a forked child of the process that started it.
+            KernelStopped: in a forked child of the process that started it, or when the tree does
+                not come up; nothing of it is left then.
         """
         with self._lifecycle:
             runtime = self._runtime
@@ -173,11 +174,16 @@ class Kernel:
 
         Args:
             command: what to do.
-            timeout: seconds to wait for others; domain code on this very thread is not timed.
+            timeout: seconds to wait for others; domain code on this very thread is not timed. None
+                for the kernel's `dispatch_timeout`.
+
+        Returns:
+            What was stored, once it is stored.
 
         Raises:
             CommandRejected: the domain refused.
             EskernelError: anything else that eskernel names; see the README's failure table.
+            Exception: whatever a middleware raises.
         """
         # The hot path: run a free aggregate on this very thread. Whatever interrupts it,
         # `interrupted` repairs; see `turns`.
@@ -220,11 +226,21 @@ class Kernel:
     def submit(self, command: Command) -> Future[Accepted]:
         """Have a command decided by the pool, and return at once.
 
-        Cancelling the future works until the command begins. Its callbacks run on a pool thread.
+        While the AggregateSupervisor is being restarted, a command to an aggregate that is not live
+        waits for it, up to `dispatch_timeout` seconds.
+
+        Args:
+            command: what to do.
+
+        Returns:
+            A future of the outcome. Cancelling it works until the command begins. Its callbacks,
+            and middleware, run on threads of a pool of their own, where they may use the kernel; do
+            not wait there for another future of the kernel.
 
         Raises:
-            Overloaded, InvalidCommand, UnknownAggregateType, KernelStopped, ReentrantDispatch: at
-                once; every other outcome is the future's.
+            InvalidCommand, KernelStopped, ReentrantDispatch: at once.
+            Overloaded, UnknownAggregateType, DispatchTimeout: at once, unless there is middleware.
+                Every other outcome is the future's.
         """
         services = self._services()
         self._check(services, command)
@@ -267,7 +283,15 @@ class Kernel:
     def state_of(
         self, aggregate_type: str, aggregate_id: str, *, timeout: float | None = None
     ) -> tuple[Any, int]:
-        """Return a copy of an aggregate's state and its sequence; `(init(), 0)` for a new one.
+        """Return a copy of an aggregate's state and its sequence, other processes' events included.
+
+        Args:
+            aggregate_type: which kind.
+            aggregate_id: which one.
+            timeout: seconds to wait; None for the kernel's `dispatch_timeout`.
+
+        Returns:
+            State and sequence; `(init(), 0)` for an aggregate without events.
 
         Raises:
             InvalidDomain: the state holds something that cannot be stored, and so not be copied.
@@ -284,6 +308,12 @@ class Kernel:
         timeout: float | None = None,
     ) -> Accepted | None:
         """Return what a command stored, if it is among the newest `receipts_kept`, else None.
+
+        Args:
+            aggregate_type: which kind.
+            aggregate_id: which one.
+            command_id: the command's.
+            timeout: seconds to wait; None for the kernel's `dispatch_timeout`.
 
         Raises:
             EskernelError: as `dispatch`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -52,7 +53,7 @@ def run_threads(*targets: Callable[[], Any], timeout: float = 20) -> None:
 
 
 def new_seed() -> int:
-    """Return a random seed, printed so that a failing test tells it."""
-    seed = random.SystemRandom().randrange(2**32)
-    print("seed", seed)  # noqa: T201 - pytest shows it with a failure
+    """Return ESKERNEL_SEED, or a random seed; printed, so that a failing test tells it."""
+    seed = int(os.environ.get("ESKERNEL_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"ESKERNEL_SEED={seed}")  # noqa: T201 - pytest shows it with a failure
     return seed

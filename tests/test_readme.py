@@ -300,3 +300,12 @@ def test_everything_in_the_layout_exists():
             folder = ROOT / path
         found = folder if not line.startswith(" ") else folder / path
         assert found.exists(), line
+
+
+def test_every_folder_of_tests_is_in_the_layout():
+    line = next(
+        line for line in of_language("text")[-1].code.splitlines() if line.startswith("tests/")
+    )
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
+    shown = {name.strip(" /") for name in line.removeprefix("tests/").split(",")}
+    assert shown == folders - {"__pycache__"}

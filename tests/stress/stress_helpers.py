@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import random
 import threading
 import time
@@ -15,13 +14,6 @@ from eskernel.errors import StoreUnavailable
 from eskernel_stores import MemoryStore
 
 TYPE = "ledger"
-
-
-def new_seed() -> int:
-    """Return ESKERNEL_SEED, or a new seed; print it."""
-    seed = int(os.environ.get("ESKERNEL_SEED") or random.SystemRandom().randrange(2**32))
-    print(f"ESKERNEL_SEED={seed}")  # noqa: T201 - pytest shows it with a failure
-    return seed
 
 
 class Ledger:

@@ -22,12 +22,11 @@ from stress_helpers import (
     Ledger,
     check_states,
     in_threads,
-    new_seed,
     note,
     noted,
     raise_in,
 )
-from support import eventually
+from support import eventually, new_seed
 
 from eskernel import Accepted, Command, Kernel
 from eskernel.actors.aggregate.turns import Turn

@@ -23,8 +23,8 @@ from killing import (
     works,
 )
 from pykka.messages import ProxyCall
-from stress_helpers import TYPE, DeferredStore, Ledger, new_seed, note, noted
-from support import eventually
+from stress_helpers import TYPE, DeferredStore, Ledger, note, noted
+from support import eventually, new_seed
 
 from eskernel import Command, Kernel
 from eskernel.actors import runtime, tree

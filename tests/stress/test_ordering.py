@@ -12,10 +12,10 @@ from stress_helpers import (
     Ledger,
     check_order,
     in_threads,
-    new_seed,
     note,
     noted,
 )
+from support import new_seed
 
 from eskernel import Command, Kernel
 from eskernel_stores import MemoryStore

@@ -14,11 +14,10 @@ from stress_helpers import (
     check_order,
     check_states,
     in_threads,
-    new_seed,
     note,
     noted,
 )
-from support import eventually
+from support import eventually, new_seed
 
 from eskernel import Kernel
 from eskernel.errors import CommandRejected

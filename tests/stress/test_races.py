@@ -10,8 +10,8 @@ from collections import Counter
 import pytest
 import structlog
 from killing import find, in_thread, no_gap, quiet_log, stop, works
-from stress_helpers import TYPE, DeferredStore, Ledger, in_threads, new_seed, note, noted
-from support import eventually
+from stress_helpers import TYPE, DeferredStore, Ledger, in_threads, note, noted
+from support import eventually, new_seed
 from test_interruptions import _Interrupter
 
 from eskernel import Kernel

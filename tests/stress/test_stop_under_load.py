@@ -7,7 +7,8 @@ import threading
 import time
 
 import pytest
-from stress_helpers import TYPE, DeferredStore, Ledger, check_states, new_seed, note, noted
+from stress_helpers import TYPE, DeferredStore, Ledger, check_states, note, noted
+from support import new_seed
 
 from eskernel import Kernel
 from eskernel.errors import KernelStopped, Overloaded

@@ -9,8 +9,7 @@ import time
 import pytest
 from killing import base_exception, quiet_log
 from pykka import ActorDeadError
-from stress_helpers import new_seed
-from support import eventually
+from support import eventually, new_seed
 
 from eskernel.actors.supervision import (
     Backoff,

@@ -37,8 +37,8 @@ _new = tuple.__new__
 class AggregateActor(StreamActor):
     """One live aggregate, run by its callers.
 
-    `tried` counts the appends handed to the store: when it has changed at an interruption, one may
-    have been stored.
+    Attributes:
+        pipeline: takes the commands when appends end later; None for a store that appends at once.
     """
 
     __slots__ = ("pipeline",)

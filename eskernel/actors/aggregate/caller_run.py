@@ -45,6 +45,8 @@ class CallerRunActor(ThreadlessActor):
       up, and under the same lock passes the mailbox on to a successor, its `heir` until the route
       leads to it.
     - A request is in the mailbox of its `home`; elsewhere it is a leftover of an interrupted move.
+    - `tried` counts the appends handed to the store: when it has changed at an interruption, one
+      may have been stored.
     - A calling thread handles no request but those that threads wait for: what interrupts it can
       then be repaired. All other requests are the pool's.
     """

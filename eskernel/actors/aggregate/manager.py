@@ -17,9 +17,10 @@ from eskernel.values import Accepted, Command
 class AggregateManager(SupervisedActor):
     """Routes commands sent to it, and hears every aggregate's stop event.
 
-    Dispatching threads read the routing table without asking; that keeps this actor off the hot
-    path. Its own part is that the table is true: a route to an ended actor is removed, and after a
-    restart the whole table is looked through.
+    Dispatching threads read the routing table without asking, and an aggregate that ends gives its
+    route up itself; that keeps this actor off the hot path. Its own part is to see that the table
+    is true: after a restart it looks through the whole of it, and a stop event whose route is still
+    there, which no known way leads to, costs the route.
 
     Args:
         services: what the aggregates share, the table among it.

@@ -18,7 +18,7 @@ class Request:
         reply: where the answer goes.
         begun: whether the reply was claimed for this request; from then on it is answered.
         home: the actor in whose mailbox it belongs.
-        interruptions: how often an exception took its thread away before anything was appended.
+        interruptions: how often it ended a pool thread's turn before anything was appended.
         conflicts: how often somebody else had written first.
     """
 

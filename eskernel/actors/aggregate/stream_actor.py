@@ -45,8 +45,12 @@ class StreamActor(CallerRunActor):
     Invariants:
 
     - `state` and `receipts` are those after the stored event `sequence`; -1: not hydrated.
-    - `stale`: the stream has moved on; later events must be folded in before deciding.
-    - `retry`: when a failed rehydration may be tried again, how many have failed, the last error.
+    - `stale`: the stream may have moved on; later events must be folded in before deciding.
+
+    Attributes:
+        decide: see `eskernel.actors.aggregate.deciding`.
+        retry: when a failed rehydration may be tried again, how many have failed, the last error;
+            None when the last one succeeded.
     """
 
     __slots__ = ("decide", "domain", "receipts", "retry", "sequence", "stale", "state")
