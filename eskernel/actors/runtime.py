@@ -128,7 +128,10 @@ class Runtime:
         self._restarts.append(now)
         log_and_go_on("warning", "kernel_supervisor_restarts", reason=ended.reason)
         time.sleep(BACKOFF.first)
-        self._start_root()
+        try:
+            self._start_root()
+        except Exception as error:  # noqa: BLE001 - no thread to be had, for example
+            self._fail(Exit(ended.ref, error))
 
     def _fail(self, ended: Exit) -> None:
         reason = f"it failed: its root supervisor gave up ({ended.reason})"

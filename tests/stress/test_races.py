@@ -15,10 +15,11 @@ from support import eventually, new_seed
 from test_interruptions import _Interrupter
 
 from eskernel import Kernel
+from eskernel.actors import runtime
 from eskernel.actors.aggregate.calling import dispatch_queued
 from eskernel.actors.aggregate.replies import FutureReply
 from eskernel.actors.aggregate.requests import CommandRequest
-from eskernel.errors import EskernelError, StoreUnavailable
+from eskernel.errors import EskernelError, KernelStopped, StoreUnavailable
 from eskernel_stores import MemoryStore
 
 __all__ = ["no_gap", "quiet_log"]
@@ -272,3 +273,35 @@ def test_an_exception_while_waiting_for_a_supervisor_keeps_none_from_coming(no_g
             break
     assert n > 10
     assert stuck == []
+
+
+def test_requests_of_an_heir_whose_route_a_newcomer_took_are_not_lost():
+    store = MemoryStore()
+    with Kernel({TYPE: Ledger()}, store) as kernel:
+        services = kernel._runtime.services
+        kernel.dispatch(note("a", 0, 1))
+        # As after an interruption between the creation of the heir and its publication.
+        actor = services.routes[TYPE, "a"]
+        actor.actor_ref.stop()
+        eventually(lambda: not services.routes)
+        actor.heir = services.supervisor.create((TYPE, "a"))
+        submitted = FutureReply(services.outer_jobs.put)
+        actor.heir.enqueue(CommandRequest(note("a", 1, 1), submitted))
+        kernel.dispatch(note("a", 0, 2))
+        assert services.succeed(actor, list)
+        submitted.future.result(3)
+        assert actor.heir is None
+    assert noted(store, "a") == [(0, 1), (0, 2), (1, 1)]
+
+
+def test_a_root_that_cannot_be_started_again_leaves_the_kernel_failed(monkeypatch):
+    with Kernel({TYPE: Ledger()}, MemoryStore()) as kernel:
+
+        def no_thread(*_, **__):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(runtime.KernelSupervisor, "start", no_thread)
+        stop(find(kernel, "root"))
+        eventually(lambda: kernel._runtime.services.refusal)
+        with pytest.raises(KernelStopped, match="can't start new thread"):
+            kernel.dispatch(note("a", 0, 1))

@@ -160,9 +160,12 @@ class Services:
                 return False
             self._unroute(actor)
             requests = leave()
-            if not requests and actor.heir is None:
+            successor, heir = self.routes.get(stream_id), actor.heir
+            if heir is not None and successor is not None:  # a newcomer came first
+                requests = [*(one for one in heir.mailbox if one.home is heir), *requests]
+            elif not requests and heir is None:
                 return True
-            successor = self.routes.get(stream_id) or actor.heir
+            successor = successor or heir
             if successor is None:
                 assert supervisor is not None, "a kernel that has stopped passes nothing on"
                 # Remembered, so that after an interruption those who are in it are not lost.
