@@ -193,7 +193,7 @@ class Kernel:
         services = runtime.services
         turn = services.turns.mine
         if turn.running or services.gate is not None or command.__class__ is not Command:
-            self._check(services, command)
+            self._checked(command)
             if self._middleware:
                 return self._call(0, command, timeout)
         try:
@@ -242,8 +242,7 @@ class Kernel:
             Overloaded, UnknownAggregateType, DispatchTimeout: at once, unless there is middleware.
                 Every other outcome is the future's.
         """
-        services = self._services()
-        self._check(services, command)
+        services = self._checked(command)
         reply = FutureReply(services.outer_jobs.put)
         if self._middleware:
             services.outer_jobs.put(lambda: self._run_chain(command, reply))
@@ -254,8 +253,7 @@ class Kernel:
     def _call(self, index: int, command: Command, timeout: float | None) -> Accepted:
         """Call the middleware of this index, or at the end of the chain dispatch."""
         if index == len(self._middleware):
-            services = self._services()
-            self._check(services, command)
+            services = self._checked(command)
             actor, timeout = self._start(services, command[:2], timeout)
             return dispatch_queued(services, actor, command, timeout)
         call_next: CallNext = lambda passed: self._call(index + 1, passed, timeout)  # noqa: E731
@@ -366,15 +364,16 @@ class Kernel:
             raise KernelStopped(services.refusal)
         return services
 
-    def _check(self, services: Services, command: Any) -> None:
-        """Raise whatever speaks against handling the command."""
-        self._services()
+    def _checked(self, command: Any) -> Services:
+        """Return the services, or raise whatever speaks against handling the command."""
+        services = self._services()
         self._refuse_reentrance(services)
         if not isinstance(command, Command):
             raise InvalidCommand(
                 f"the kernel takes a Command, not {type(command).__name__}; "
                 "make one: Command(aggregate_type, aggregate_id, type, payload)"
             )
+        return services
 
     def _refuse_reentrance(self, services: Services) -> None:
         if services.turns.mine.running:

@@ -1,21 +1,18 @@
 """Exceptions that arrive at any bytecode of a command run by its caller.
 
-CPython 3.11 delivers an asynchronous exception only where it looks at its eval breaker: after a
-call of a C function, on entry of a Python function, and at a jump backwards. `_Interrupter` raises
-at the n-th such point of one dispatch, and the test repeats that for every n.
+An `Interrupter` raises at the n-th point of one dispatch, and the test repeats that for every n.
 """
 
 from __future__ import annotations
 
-import dis
 import itertools
 import random
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from interrupter import Interrupted, Interrupter, on_cpython_3_11
 from stress_helpers import (
     TYPE,
     DeferredStore,
@@ -33,85 +30,7 @@ from eskernel.actors.aggregate.turns import Turn
 from eskernel.errors import EskernelError, StoreUnavailable
 from eskernel_stores import MemoryStore
 
-pytestmark = [
-    pytest.mark.stress,
-    pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="knows CPython 3.11's bytecode"),
-]
-
-
-class Interrupted(BaseException):
-    pass
-
-
-_TRACED = ("/eskernel/", "/eskernel_stores/", "/threading.py", "/pykka/", "/concurrent/futures/")
-_instructions: dict = {}
-_handlers: dict = {}
-
-
-def _opcode(code, offset):
-    table = _instructions.get(code)
-    if table is None:
-        table = {one.offset: one.opname for one in dis.get_instructions(code)}
-        _instructions[code] = table
-        _handlers[code] = dis._parse_exception_table(code)
-    return table.get(offset, "")
-
-
-def _handler(code, offset):
-    return next((e.target for e in _handlers[code] if e.start <= offset < e.end), None)
-
-
-class _Interrupter:
-    """Raises Interrupted at the n-th point of the calling thread where CPython could."""
-
-    def __init__(self, n):
-        self.left = n
-        self._tracer = None
-        self.where = None
-        self._before: dict = {}
-        self._called: set = set()
-
-    def __enter__(self):
-        self._tracer = sys.gettrace()  # coverage's, perhaps
-        sys.settrace(self._on_call)
-        return self
-
-    def __exit__(self, *_):
-        sys.settrace(self._tracer)
-        return False
-
-    def _on_call(self, frame, _event, _arg):
-        caller = frame.f_back
-        if caller is not None and frame.f_code.co_name not in {"__init__", "__new__"}:
-            self._called.add(id(caller))
-        self._before.pop(id(frame), None)
-        self._called.discard(id(frame))
-        if not any(part in frame.f_code.co_filename for part in _TRACED):
-            return None
-        frame.f_trace_opcodes = True
-        return self._on_event
-
-    def _on_event(self, frame, event, _arg):
-        if event != "opcode" or self.where is not None:
-            return self._on_event
-        code, key, offset = frame.f_code, id(frame), frame.f_lasti
-        before = self._before.get(key)
-        self._before[key] = offset
-        called = key in self._called
-        self._called.discard(key)
-        if before is not None:
-            name = _opcode(code, before)
-            looked = "JUMP_BACKWARD" in name or (
-                name in {"CALL", "CALL_FUNCTION_EX"} and not called
-            )
-            _opcode(code, offset)
-            if not looked or _handler(code, before) != _handler(code, offset):
-                return self._on_event
-        if self.left:
-            self.left -= 1
-            return self._on_event
-        self.where = f"{code.co_filename.rpartition('/')[2]}:{frame.f_lineno} {code.co_name}"
-        raise Interrupted(self.where)
+pytestmark = [pytest.mark.stress, on_cpython_3_11]
 
 
 class _Bench:
@@ -261,7 +180,7 @@ def _interrupt_everywhere(bench, prepare, also=lambda bench: []):
         for n in itertools.count():
             stream = f"{prepare.__name__}{n}"
             command, waiting = prepare(bench, stream)
-            interrupter = _Interrupter(n)
+            interrupter = Interrupter(n)
             try:
                 with interrupter:
                     bench.kernel.dispatch(command, timeout=3)

@@ -9,10 +9,10 @@ from collections import Counter
 
 import pytest
 import structlog
+from interrupter import Interrupter, on_cpython_3_11
 from killing import find, in_thread, no_gap, quiet_log, stop, works
 from stress_helpers import TYPE, DeferredStore, Ledger, in_threads, note, noted
 from support import eventually, new_seed
-from test_interruptions import _Interrupter
 
 from eskernel import Kernel
 from eskernel.actors import runtime
@@ -157,12 +157,18 @@ def test_an_append_under_way_when_the_kernel_gives_up_waiting_has_an_unknown_out
     eventually(lambda: noted(store, "a") == [(0, 0)])
 
 
+def break_log(error):
+    """Have logging raise; the fixture quiet_log restores it."""
+
+    def raise_(*_):
+        raise error
+
+    structlog.configure(processors=[raise_])
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_log_that_raises_harms_nobody(mode):
-    def raise_(*_):
-        raise OSError("standard output is closed")
-
-    structlog.configure(processors=[raise_])  # quiet_log restores it
+    break_log(OSError("standard output is closed"))
     kernel = Kernel({TYPE: Ledger()}, mode()).start()
     kernel.dispatch(note("a", 0, 1))
     for name in ("root", "aggregate-supervisor", "aggregate-manager"):
@@ -176,10 +182,7 @@ def test_a_log_that_raises_harms_nobody(mode):
 
 @pytest.mark.parametrize("error", [SystemExit, ZeroDivisionError])
 def test_whatever_the_log_raises_the_pool_keeps_its_threads(error, monkeypatch):
-    def raise_(*_):
-        raise error("drawing the traceback failed")
-
-    structlog.configure(processors=[raise_])  # quiet_log restores it
+    break_log(error("drawing the traceback failed"))
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     with Kernel({TYPE: Ledger()}, MemoryStore()) as kernel:
         jobs = kernel._runtime.services.jobs
@@ -191,10 +194,7 @@ def test_whatever_the_log_raises_the_pool_keeps_its_threads(error, monkeypatch):
 
 @pytest.mark.parametrize("error", [SystemExit, ZeroDivisionError])
 def test_whatever_the_log_raises_a_killed_actor_is_replaced(error, monkeypatch):
-    def raise_(*_):
-        raise error("drawing the traceback failed")
-
-    structlog.configure(processors=[raise_])  # quiet_log restores it
+    break_log(error("drawing the traceback failed"))
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
     with Kernel({TYPE: Ledger()}, MemoryStore()) as kernel:
         old = find(kernel, "aggregate-supervisor")
@@ -245,7 +245,7 @@ def test_a_command_for_an_actor_that_lost_its_route_outlives_the_supervisor(mode
     assert sorted(noted(store, "a")) == [(0, 1), (1, 1), (2, 1)]
 
 
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="knows CPython 3.11's bytecode")
+@on_cpython_3_11
 def test_an_exception_while_waiting_for_a_supervisor_keeps_none_from_coming(no_gap):
     stuck = []
     for n in itertools.count():
@@ -255,14 +255,12 @@ def test_an_exception_while_waiting_for_a_supervisor_keeps_none_from_coming(no_g
         eventually(kernel._runtime.services.between_supervisors)
         opener = threading.Timer(0.005, no_gap.set)
         opener.start()
-        interrupter = _Interrupter(n)
+        interrupter = Interrupter(n)
         try:
             with interrupter:
                 kernel.dispatch(note("fresh", 0, 1), timeout=2)
         except BaseException:
             pass
-        finally:
-            sys.settrace(None)
         opener.join()
         try:
             in_thread(kernel.dispatch, note("other", 0, 1), timeout=1).result(2)

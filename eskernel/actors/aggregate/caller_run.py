@@ -188,13 +188,7 @@ class CallerRunActor(ThreadlessActor):
         finally:
             turn.ours = before
 
-    def take_turn(
-        self,
-        turn: Turn,
-        limit: int,
-        *,
-        idle_since: float | None = None,
-    ) -> bool:
+    def take_turn(self, turn: Turn, limit: int, *, idle_since: float | None = None) -> bool:
         """Own the actor, if it is free, and handle at most `limit` messages.
 
         Args:

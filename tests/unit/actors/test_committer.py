@@ -555,35 +555,30 @@ def test_a_committer_whose_appends_were_failed_meanwhile_keeps_to_the_results_gi
     assert append.result.outcome_unknown  # the store had been given it
 
 
-@pytest.mark.parametrize("results", [[], [None], None, [1, 2]], ids=repr)
-def test_results_that_do_not_fit_the_batch_are_an_unknown_outcome(results):
-    class Forgetful(MemoryStore):
+def check_unknown(results):
+    """Check that an append is answered with an unknown outcome when append_batch returns this."""
+
+    class Odd(MemoryStore):
         def append_batch(self, commits):
             return results
 
     queue = CommitQueue()
-    ref = Committer.start(queue, Forgetful())
+    ref = Committer.start(queue, Odd())
     append = Waiting("a")
     queue.put(append)
     eventually(lambda: append.result)
     assert isinstance(append.result, StoreUnavailable)
     assert append.result.outcome_unknown
     assert ref.stop(timeout=DEADLINE)
+
+
+@pytest.mark.parametrize("results", [[], [None], None, [1, 2]], ids=repr)
+def test_results_that_do_not_fit_the_batch_are_an_unknown_outcome(results):
+    check_unknown(results)
 
 
 def test_a_surprise_among_the_results_of_a_batch_is_an_unknown_outcome():
-    class Surprising(MemoryStore):
-        def append_batch(self, commits):
-            return [OSError("disk gone") for _ in commits]
-
-    queue = CommitQueue()
-    ref = Committer.start(queue, Surprising())
-    append = Waiting("a")
-    queue.put(append)
-    eventually(lambda: append.result)
-    assert isinstance(append.result, StoreUnavailable)
-    assert append.result.outcome_unknown
-    assert ref.stop(timeout=DEADLINE)
+    check_unknown([OSError("disk gone")])
 
 
 def test_other_messages_are_pykkas():
