@@ -2,24 +2,92 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 from eskernel_stores.memory import MemoryStore
 
-_ALLOWED = "memory:"
+if TYPE_CHECKING:
+    from eskernel_stores.file import FileStore
+    from eskernel_stores.sql import SqlStore
+
+Store: TypeAlias = "MemoryStore | FileStore | SqlStore"
+
+ALLOWED: Final = (
+    "memory:",
+    "file:///absolute/folder",
+    "sqlite:///relative/file.db",
+    "sqlite:////absolute/file.db",
+    "postgresql://user:password@host:port/database",
+)
+"""The forms of a URL."""
+
+_DRIVERS: Final = {"postgresql": ("psycopg", "postgres")}
+"""By scheme: the module it needs beside the core's, and the extra that brings it."""
 
 
-def open_store(url: str) -> MemoryStore:
-    """Open the store a URL names.
+def open_store(url: str, types: Iterable[type] = ()) -> Store:
+    """Open the store a URL names, or make a new one there.
 
     Args:
-        url: `memory:` for a new, empty `MemoryStore`.
+        url: one of
+
+            - `memory:`, a new and empty `MemoryStore`;
+            - `file:///absolute/folder`, a `FileStore`; `%20` and the like stand for characters;
+            - `sqlite:///relative/file.db` or `sqlite:////absolute/file.db`, a `SqlStore`;
+            - `postgresql://user:password@host:port/database`, a `SqlStore`.
+        types: declared dataclasses and Enums that readers of the store itself may meet; a kernel
+            decodes with its domains' own.
 
     Raises:
         ValueError: the URL names no store; the message lists what is allowed.
+        ModuleNotFoundError: the store needs an extra that is not installed; the message names it.
+        StoreUnavailable: the store cannot be reached or made.
+        CorruptStore: what is there is damaged, or no store.
     """
-    if not isinstance(url, str) or urlsplit(url).scheme != "memory":
-        raise ValueError(f"{url!r} names no store; allowed: {_ALLOWED}")
+    scheme = urlsplit(url).scheme if isinstance(url, str) else ""
+    if scheme == "memory":
+        return _open_memory(url, types)
+    if scheme == "file":
+        return _open_file(url, types)
+    if scheme in ("sqlite", "postgresql"):
+        return _open_sql(url, scheme, types)
+    raise ValueError(f"{url!r} names no store; allowed: {', '.join(ALLOWED)}")
+
+
+def _open_memory(url: str, types: Iterable[type]) -> MemoryStore:
     if url != "memory:":
-        raise ValueError(f"{url!r} says more than a memory store can use; write {_ALLOWED}")
-    return MemoryStore()
+        raise ValueError(f"{url!r} says more than a memory store can use; write memory:")
+    return MemoryStore(types)
+
+
+def _open_file(url: str, types: Iterable[type]) -> FileStore:
+    parts = urlsplit(url)
+    path = Path(unquote(parts.path))
+    if parts.netloc or parts.query or parts.fragment or not path.is_absolute():
+        raise ValueError(
+            f"{url!r} names no folder; write file:///absolute/folder, with %3F for ? and %23 for #"
+        )
+    from eskernel_stores.file import FileStore  # noqa: PLC0415 - only who uses it imports it
+
+    return FileStore(path, types)
+
+
+def _open_sql(url: str, scheme: str, types: Iterable[type]) -> SqlStore:
+    if scheme in _DRIVERS:
+        _require(scheme, *_DRIVERS[scheme])
+    from eskernel_stores.sql import SqlStore  # noqa: PLC0415
+
+    return SqlStore(url, types)
+
+
+def _require(scheme: str, module: str, extra: str) -> None:
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"a {scheme}: store needs {module}: install eskernel[{extra}]", name=module
+        ) from error

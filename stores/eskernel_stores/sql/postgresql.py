@@ -1,0 +1,221 @@
+"""PostgreSQL, through psycopg 3.
+
+**Positions without skips.** An append locks the one row of `eskernel_log`, takes its positions from
+it and keeps it locked until the commit. So positions are given and become visible in one order,
+whatever the number of processes, and a reader that has seen a position has seen all before it.
+It is also the only lock: racing processes cannot deadlock.
+
+The lock is held for one statement, a call of the function `eskernel_append`, which the server
+starts when it has everything and commits by itself: a client that is paused, or dies, in the
+middle of an append keeps nobody waiting. A batch of appends takes the lock once.
+
+Measured against two other ways, batches of 64 on 2 cores, appends a second of one and of two
+processes that do nothing else: this one 26,000 and 34,700; an advisory lock and the last row's
+position 28,400 and 36,400; positions of a sequence and nobody waiting, as a horizon of transaction
+ids would allow, 27,800 and 47,600. The horizon costs more than it gains: it stands still while any
+transaction of the cluster, of another database even, stays open, and transaction ids begin again
+in a cluster restored from a dump, far below those in the table. An advisory lock is the same
+lock under a number that another program may use, too.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, create_engine, event, insert
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+
+from eskernel.errors import CorruptStore, EskernelError, StoreUnavailable
+from eskernel_stores.sql.batch import Round, Written
+from eskernel_stores.sql.tables import LOG
+
+_SETTINGS: Final = {
+    "application_name": "eskernel",
+    "connect_timeout": "5",  # seconds; so are the next two
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",  # milliseconds; a server that vanished is noticed
+}
+"""Of libpq; the URL's own come first."""
+
+_SCHEMA_LOCK: Final = 0x65736B65726E656C  # "eskernel", as the key of an advisory lock
+
+_FUNCTION: Final = """
+CREATE OR REPLACE FUNCTION eskernel_append(
+    streams json, rows json, bytes bytea, OUT before bigint, OUT heads bigint[]
+) LANGUAGE plpgsql AS $$
+DECLARE
+    stored bigint;
+BEGIN
+    SELECT log.position INTO STRICT before FROM eskernel_log AS log FOR UPDATE;
+    -- A statement of its own, so that it sees what was committed while this one waited.
+    SELECT array_agg(coalesce((
+            SELECT event.sequence FROM eskernel_events AS event
+            WHERE event.aggregate_type = stream.aggregate_type
+                AND event.aggregate_id = stream.aggregate_id
+            ORDER BY event.sequence DESC LIMIT 1
+        ), 0) ORDER BY stream.number) INTO heads
+    FROM ROWS FROM (json_to_recordset(streams) AS (aggregate_type text, aggregate_id text))
+        WITH ORDINALITY AS stream(aggregate_type, aggregate_id, number);
+    INSERT INTO eskernel_events (
+        position, aggregate_type, aggregate_id, sequence, type, payload, metadata, tags,
+        timestamp, command_id, append_id
+    )
+    SELECT before + row_number() OVER (ORDER BY new.number), stream.aggregate_type,
+        stream.aggregate_id, new.sequence, new.type,
+        substring(bytes FROM new.start FOR new.payload),
+        substring(bytes FROM new.start + new.payload FOR new.metadata),
+        new.tags, new.timestamp, new.command_id,
+        substring(bytes FROM new.start + new.payload + new.metadata FOR 16)
+    FROM ROWS FROM (json_to_recordset(rows) AS (
+            stream integer, sequence bigint, type text, tags text, timestamp bigint,
+            command_id text, start integer, payload integer, metadata integer
+        )) WITH ORDINALITY AS new(
+            stream, sequence, type, tags, timestamp, command_id, start, payload, metadata, number
+        )
+    JOIN ROWS FROM (json_to_recordset(streams) AS (
+            aggregate_type text, aggregate_id text, expected bigint
+        )) WITH ORDINALITY AS stream(aggregate_type, aggregate_id, expected, number)
+        ON stream.number = new.stream
+    WHERE heads[new.stream] = stream.expected;
+    GET DIAGNOSTICS stored = ROW_COUNT;
+    IF stored > 0 THEN
+        UPDATE eskernel_log AS log SET position = before + stored;
+    END IF;
+END $$
+"""
+_CALL: Final = "SELECT before, heads FROM eskernel_append(%s::json, %s::json, %b)"
+_DAMAGED: Final = ("XX001", "XX002")  # data_corrupted, index_corrupted
+
+
+class PostgresqlBackend:
+    """A database of a PostgreSQL server.
+
+    Connections are pooled, and looked at before they are used: one the server has closed meanwhile
+    is replaced before anything is sent on it, so that it is known that nothing was stored.
+
+    Args:
+        url: names server and database; `?options=-csearch_path%3Dname` names a schema.
+        timeout: seconds to wait for a free connection.
+        pool_size: connections that are kept open.
+
+    Raises:
+        ModuleNotFoundError: psycopg is not installed.
+    """
+
+    begin = "BEGIN"
+
+    def __init__(self, url: URL, *, timeout: float, pool_size: int) -> None:
+        settings = {**_SETTINGS, **url.query}
+        self.engine = create_engine(
+            url.set(drivername="postgresql+psycopg", query=settings),
+            isolation_level="AUTOCOMMIT",  # a statement is a transaction, see the module
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=timeout,
+        )
+        event.listen(self.engine, "checkout", _refuse_closed)
+        self.writing: AbstractContextManager[object] = nullcontext()
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Take the lock of all who create or upgrade tables, for the rest of the transaction."""
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+
+    def create(self, connection: Connection) -> None:
+        """Create the log's row and the function that appends."""
+        LOG.create(connection)
+        connection.execute(insert(LOG).values(one=1, position=0))
+        connection.exec_driver_sql(_FUNCTION)
+
+    def write(self, round: Round) -> Written:
+        """Store a round in one transaction, durably.
+
+        After a connection broke in the middle it is sent once more: rows that were stored have
+        the append ids that tell.
+
+        Raises:
+            DBAPIError: it failed, and nothing was stored.
+            StoreUnavailable: it may be stored; `outcome_unknown` is True.
+        """
+        try:
+            return self._call(round)
+        except _BrokeOff:
+            pass
+        try:
+            return self._call(round)
+        except (_BrokeOff, SQLAlchemyError) as error:
+            raise StoreUnavailable.because(error, outcome_unknown=True) from error
+
+    def _call(self, round: Round) -> Written:
+        parameters = _packed(round)
+        with self.engine.connect() as connection:
+            try:
+                before, heads = connection.exec_driver_sql(_CALL, parameters).one()
+            except DBAPIError as error:
+                if error.connection_invalidated:
+                    raise _BrokeOff(str(error.orig)) from error
+                raise
+        return Written(before, heads)
+
+    def explain(self, error: BaseException | None) -> EskernelError:
+        """Return what the failure of a statement means; nothing was stored by it."""
+        if getattr(error, "sqlstate", None) in _DAMAGED:
+            return CorruptStore(f"PostgreSQL found damaged data: {error}")
+        return StoreUnavailable(f"PostgreSQL: {error}; nothing was stored")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+class _BrokeOff(Exception):
+    """The connection broke after a statement was sent and before its answer came."""
+
+
+def _refuse_closed(connection: Any, *_: object) -> None:
+    """Have the pool replace a connection that the server has closed.
+
+    An idle connection has nothing to read: what there is, is the server's farewell.
+    """
+    if select.select([connection.pgconn.socket], [], [], 0)[0]:
+        error = DisconnectionError("the server has closed the connection")
+        error.invalidate_pool = True
+        raise error
+
+
+def _packed(round: Round) -> tuple[str, str, bytes]:
+    """Return the arguments of `eskernel_append`: what is not bytes as JSON, all bytes in one row.
+
+    psycopg takes ten times as long to write an array for each column.
+    """
+    streams = [
+        {"aggregate_type": aggregate_type, "aggregate_id": aggregate_id, "expected": expected}
+        for (aggregate_type, aggregate_id), expected in zip(
+            round.streams, round.expected, strict=True
+        )
+    ]
+    rows = []
+    parts: list[bytes] = []
+    start = 1
+    for index, columns in round.rows:
+        _, _, sequence, name, payload, metadata, tags, timestamp, command_id, append_id = columns
+        rows.append(
+            {
+                "stream": index + 1,
+                "sequence": sequence,
+                "type": name,
+                "tags": tags,
+                "timestamp": timestamp,
+                "command_id": command_id,
+                "start": start,
+                "payload": len(payload),
+                "metadata": len(metadata),
+            }
+        )
+        parts += (payload, metadata, append_id)
+        start += len(payload) + len(metadata) + len(append_id)
+    return json.dumps(streams), json.dumps(rows), b"".join(parts)

@@ -1,0 +1,100 @@
+"""Reading: pages of a stream and of the log, each by one range scan.
+
+A page is read whole before its events are handed out, so that no connection is held, and no
+transaction open, while a caller's function runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, bindparam, func, select
+
+from eskernel.values import StreamId
+from eskernel_stores.sql.tables import EVENTS
+
+PAGE: Final = 2000
+"""Events read at once."""
+LAST: Final = 2**63 - 1
+"""The largest number the database knows."""
+
+_COLUMNS: Final = EVENTS.c
+_EVENT: Final = select(*(column for column in _COLUMNS if column.name != "append_id"))
+_STREAM: Final = (
+    _EVENT.where(
+        _COLUMNS.aggregate_type == bindparam("aggregate_type"),
+        _COLUMNS.aggregate_id == bindparam("aggregate_id"),
+        _COLUMNS.sequence >= bindparam("start"),
+        _COLUMNS.sequence < bindparam("stop"),
+    )
+    .order_by(_COLUMNS.sequence)
+    .limit(PAGE)
+)
+_FOUND: Final = _STREAM.with_only_columns(_COLUMNS.position).where(
+    _COLUMNS.append_id == bindparam("append_id")
+)
+_IN_RANGE: Final = (_COLUMNS.position >= bindparam("start"), _COLUMNS.position < bindparam("stop"))
+_LOG: Final = _EVENT.where(*_IN_RANGE).order_by(_COLUMNS.position).limit(bindparam("count"))
+_LOOKED_AT: Final = _LOG.with_only_columns(_COLUMNS.position).subquery()
+_REACHED: Final = select(func.count(), func.max(_LOOKED_AT.c.position)).select_from(_LOOKED_AT)
+_LAST_IN_TABLE: Final = select(func.max(_COLUMNS.position))
+
+Rows = Sequence[Row[Any]]
+
+
+def stream_page(connection: Connection, stream_id: StreamId, start: int, stop: int) -> Rows:
+    """Return the first events of a stream in `[start, stop)`, at most `PAGE`."""
+    return connection.execute(_STREAM, _parameters(stream_id, start, stop)).fetchall()
+
+
+def positions_under(
+    connection: Connection, stream_id: StreamId, start: int, stop: int, append_id: bytes
+) -> list[int]:
+    """Return the positions of a stream's rows in `[start, stop)` with this append id, in order."""
+    parameters = {**_parameters(stream_id, start, stop), "append_id": append_id}
+    return [*connection.execute(_FOUND, parameters).scalars()]
+
+
+def log_page(
+    connection: Connection,
+    start: int,
+    stop: int,
+    count: int,
+    types: Collection[str] | None,
+    aggregate_types: Collection[str] | None,
+) -> tuple[Rows, int, int]:
+    """Look at the first events of the log in `[start, stop)`, at most `count`.
+
+    Returns:
+        Those of the types asked for, how many were looked at, and the position of the last.
+    """
+    bounds = {"start": start, "stop": stop, "count": count}
+    if types is None and aggregate_types is None:
+        rows = connection.execute(_LOG, bounds).fetchall()
+        return rows, len(rows), rows[-1].position if rows else 0
+    looked_at, reached = connection.execute(_REACHED, bounds).one()
+    if not looked_at:
+        return (), 0, 0
+    wanted = _LOG
+    if types is not None:
+        wanted = wanted.where(_COLUMNS.type.in_([*types]))
+    if aggregate_types is not None:
+        wanted = wanted.where(_COLUMNS.aggregate_type.in_([*aggregate_types]))
+    rows = connection.execute(wanted, {**bounds, "stop": reached + 1}).fetchall()
+    return rows, looked_at, reached
+
+
+def last_position(connection: Connection) -> int:
+    """Return the position of the newest event; 0 for none."""
+    return connection.execute(_LAST_IN_TABLE).scalar_one() or 0
+
+
+def _parameters(stream_id: StreamId, start: int, stop: int) -> dict[str, Any]:
+    aggregate_type, aggregate_id = stream_id
+    return {
+        "aggregate_type": aggregate_type,
+        "aggregate_id": aggregate_id,
+        "start": start,
+        "stop": stop,
+    }

@@ -1,0 +1,192 @@
+"""SQLite: the embedded default.
+
+Positions need no care here: SQLite lets one transaction write at a time, so they are given and
+become visible in the same order, across processes too.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, create_engine, event, insert
+from sqlalchemy.dialects.sqlite import dialect
+from sqlalchemy.pool import PoolProxiedConnection
+
+from eskernel.errors import CorruptStore, EskernelError, StoreUnavailable
+from eskernel_stores.sql.batch import Round, Written
+from eskernel_stores.sql.tables import EVENTS
+
+SYNCHRONOUS: Final = ("FULL", "NORMAL", "OFF", "EXTRA")
+"""What `PRAGMA synchronous` may be; below FULL a power cut may lose what was acknowledged."""
+
+# One statement for the whole round: each step of a statement gives the interpreter lock away, and
+# to have it back a busy process waits.
+_HEADS: Final = (
+    "SELECT coalesce((SELECT max(position) FROM eskernel_events), 0), "
+    "json_group_object(stream.key, coalesce(("
+    "SELECT event.sequence FROM eskernel_events AS event "
+    "WHERE event.aggregate_type = json_extract(stream.value, '$[0]') "
+    "AND event.aggregate_id = json_extract(stream.value, '$[1]') "
+    "ORDER BY event.sequence DESC LIMIT 1), 0)) FROM json_each(?) AS stream"
+)
+_INSERT: Final = str(insert(EVENTS).compile(dialect=dialect(paramstyle="qmark")))
+
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_REFUSED: Final = {*_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+"""Failures, of a COMMIT too, that leave nothing stored."""
+
+
+class SqliteBackend:
+    """A database file.
+
+    One connection writes, under a lock that spares threads SQLite's own waiting, which polls.
+    Readers have connections of their own and wait for nobody, thanks to the write-ahead log.
+
+    Args:
+        url: names the file.
+        synchronous: one of `SYNCHRONOUS`.
+        timeout: seconds to wait while another program holds the file locked.
+        pool_size: readers' connections that are kept open.
+
+    Raises:
+        ValueError: the URL names no file, or `synchronous` is something else.
+        StoreUnavailable: no file can be there.
+    """
+
+    begin = "BEGIN IMMEDIATE"
+
+    def __init__(self, url: URL, *, synchronous: str, timeout: float, pool_size: int) -> None:
+        if synchronous not in SYNCHRONOUS:
+            raise ValueError(f"synchronous must be one of {SYNCHRONOUS}, not {synchronous!r}")
+        self._path = _checked_path(url)
+        self._timeout = timeout
+        self._settings = (
+            f"PRAGMA synchronous = {synchronous}",
+            *("PRAGMA fullfsync = ON", "PRAGMA checkpoint_fullfsync = ON"),  # as macOS needs it
+        )
+        self.engine = create_engine(
+            url,
+            isolation_level="AUTOCOMMIT",  # transactions are begun by hand, see `begin`
+            connect_args={"timeout": timeout},
+            pool_size=pool_size,
+            max_overflow=-1,  # as many as there are threads that read at once
+        )
+        event.listen(self.engine, "connect", self._set_up)
+        self.writing: AbstractContextManager[object] = threading.Lock()
+        self._writer: PoolProxiedConnection | None = None  # used under `writing`
+
+    def _set_up(self, connection: sqlite3.Connection, _: Any) -> None:
+        """Prepare a new connection; raises sqlite3.Error."""
+        self._use_write_ahead_log(connection)
+        for setting in self._settings:
+            connection.execute(setting)
+
+    def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
+        """Give the file its write-ahead log; of many that do so at once, SQLite fails some."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                break
+            except sqlite3.OperationalError as error:
+                if _code(error) not in _BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+        if mode != "wal":
+            raise sqlite3.OperationalError(f"no write-ahead log can be had, only {mode!r}")
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Do nothing: BEGIN IMMEDIATE has locked everything."""
+
+    def create(self, connection: Connection) -> None:
+        """Do nothing: the common tables are all."""
+
+    def write(self, round: Round) -> Written:
+        """Store a round in one transaction, durably.
+
+        Raises:
+            StoreUnavailable: it failed.
+            CorruptStore: the file is damaged.
+        """
+        with self.writing:
+            if self._writer is None:
+                self._writer = self.engine.raw_connection()
+            connection: sqlite3.Connection = self._writer.driver_connection  # type: ignore[assignment]
+            try:
+                return self._write(connection, round)
+            except sqlite3.Error as error:
+                raise self.explain(error) from error
+            finally:
+                if connection.in_transaction:  # after any failure, KeyboardInterrupt among them
+                    self._forget_writer()
+
+    def _write(self, connection: sqlite3.Connection, round: Round) -> Written:
+        cursor = connection.cursor()
+        cursor.execute(self.begin)
+        position, found = cursor.execute(_HEADS, (json.dumps(round.streams),)).fetchone()
+        by_index = json.loads(found)
+        heads = [by_index[str(index)] for index in range(len(round.streams))]
+        accepted = [
+            columns for index, columns in round.rows if heads[index] == round.expected[index]
+        ]
+        cursor.executemany(
+            _INSERT, [(at, *columns) for at, columns in enumerate(accepted, position + 1)]
+        )
+        try:
+            cursor.execute("COMMIT")
+        except sqlite3.Error as error:
+            if _code(error) in _REFUSED:
+                raise
+            raise StoreUnavailable.because(error, outcome_unknown=True) from error
+        return Written(position, heads)
+
+    def _forget_writer(self) -> None:
+        """Close the connection, which undoes its transaction; the next write opens another."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.invalidate()
+
+    def explain(self, error: BaseException | None) -> EskernelError:
+        """Return what the failure of a statement other than COMMIT means."""
+        code = _code(error)
+        if code in _DAMAGED:
+            return CorruptStore(f"{self._path} is damaged, or no SQLite database: {error}")
+        if code in _BUSY:
+            return StoreUnavailable(
+                f"{self._path} is locked by another program for more than "
+                f"{self._timeout:g} seconds; nothing was stored, try again"
+            )
+        return StoreUnavailable(f"{self._path}: {error}; nothing was stored")
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self.writing:
+            self._forget_writer()
+        self.engine.dispose()
+
+
+def _code(error: BaseException | None) -> int:
+    """Return the primary result code of an error of SQLite; 0 for others."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _checked_path(url: URL) -> Path:
+    name = url.database
+    if not name or name == ":memory:" or name.startswith("file:") or url.host:
+        raise ValueError(
+            f"{url} names no database file; write sqlite:///relative/path.db or "
+            "sqlite:////absolute/path.db, or use memory: for a store in memory"
+        )
+    path = Path(name)
+    if path.is_dir():
+        raise StoreUnavailable(f"{path} is a directory; name a database file in it")
+    if not path.parent.is_dir():
+        raise StoreUnavailable(f"there is no directory {path.parent}; make it first")
+    return path

@@ -1,0 +1,197 @@
+"""SqlStore: events and snapshots in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TypeVar
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from eskernel.codec import Codec
+from eskernel.contracts import Commit
+from eskernel.values import Event, Range, Snapshot, StreamId
+from eskernel_stores.sql import reading, snapshots
+from eskernel_stores.sql.batch import Batch, Outcome, Prepared, Round, Written
+from eskernel_stores.sql.database import Backend, Database
+from eskernel_stores.sql.events import check_holes, to_event
+from eskernel_stores.sql.postgresql import PostgresqlBackend
+from eskernel_stores.sql.schema import prepare
+from eskernel_stores.sql.sqlite import SqliteBackend
+
+A = TypeVar("A")
+
+
+class SqlStore:
+    """An EventStore and SnapshotStore in a database that SQLAlchemy reaches.
+
+    The tables are made on first use. Any number of stores, in any number of processes, may share
+    them.
+
+    Args:
+        url: `sqlite:///file.db` or `postgresql://user:password@host/database`.
+        types: declared dataclasses and Enums that readers of the store itself may meet; a kernel
+            decodes with its domains' own.
+        synchronous: how far SQLite waits for the disk: `FULL`; or `NORMAL` or `OFF`, with which a
+            power cut may lose what was acknowledged.
+        timeout: seconds to wait for a lock of another program's, or for a free connection.
+        pool_size: connections that are kept open.
+
+    Raises:
+        ValueError: the URL is none of these.
+        ModuleNotFoundError: the database's driver is not installed.
+        StoreUnavailable: the database cannot be reached, refuses, or holds newer tables.
+        CorruptStore: the file is damaged, or no database.
+    """
+
+    def __init__(
+        self,
+        url: str | URL,
+        types: Iterable[type] = (),
+        *,
+        synchronous: str = "FULL",
+        timeout: float = 5.0,
+        pool_size: int = 8,
+    ) -> None:
+        codec = Codec(types)
+        self._pack = codec.pack
+        self._unpack = codec.unpack
+        backend = _backend(_checked(url), synchronous, timeout, pool_size)
+        self._database = Database(backend)
+        try:
+            prepare(self._database, backend)
+        except BaseException:
+            self._database.close()
+            raise
+
+    def append(
+        self,
+        stream_id: StreamId,
+        events: Sequence[Event],
+        *,
+        expected_sequence: int,
+        append_id: int | None = None,
+    ) -> int:
+        """Store events at the end of a stream; see `EventStore.append`."""
+        (outcome,) = self.append_batch([Commit(stream_id, events, expected_sequence, append_id)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def append_batch(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Store many appends in one transaction; see `BatchingEventStore.append_batch`."""
+        return Batch(commits, self._pack, self._unpack).store(self)
+
+    def write(self, round: Round) -> Written:
+        """Store a round of a batch; see `batch.Writer`."""
+        return self._database.write(round)
+
+    def find(self, commit: Prepared) -> list[int]:
+        """Return where a commit is stored already; see `batch.Writer`."""
+        first = commit.expected + 1
+        bounds = (first, first + len(commit.columns))
+        with self._database.connect() as connection:
+            return reading.positions_under(connection, commit.stream_id, *bounds, commit.append_id)
+
+    def fold(
+        self,
+        stream_id: StreamId,
+        function: Callable[[A, Event], A],
+        initial: A,
+        range: Range = Range(),  # noqa: B008 - immutable
+    ) -> A:
+        """Reduce a stream's events; see `EventStore.fold`."""
+        accumulator = initial
+        start, stop = _bounds(range)
+        unpack = self._unpack
+        while start < stop:
+            with self._database.connect() as connection:
+                rows = reading.stream_page(connection, stream_id, start, stop)
+            if not rows:
+                break
+            check_holes(rows, start, stream_id)
+            for row in rows:
+                accumulator = function(accumulator, to_event(row, unpack))
+            if len(rows) < reading.PAGE:
+                break
+            start += len(rows)
+        return accumulator
+
+    def fold_all(
+        self,
+        function: Callable[[A, Event], A],
+        initial: A,
+        range: Range = Range(),  # noqa: B008 - immutable
+        *,
+        limit: int | None = None,
+        types: Collection[str] | None = None,
+        aggregate_types: Collection[str] | None = None,
+    ) -> tuple[A, int]:
+        """Reduce the log; see `EventStore.fold_all`."""
+        accumulator = initial
+        start, stop = _bounds(range)
+        left = reading.LAST if limit is None else limit
+        unpack = self._unpack
+        while start < stop and left > 0:
+            count = min(left, reading.PAGE)
+            with self._database.connect() as connection:
+                rows, looked_at, reached = reading.log_page(
+                    connection, start, stop, count, types, aggregate_types
+                )
+            for row in rows:
+                accumulator = function(accumulator, to_event(row, unpack))
+            if looked_at:
+                start = reached + 1
+            if looked_at < count:
+                break
+            left -= looked_at
+        return accumulator, start - 1
+
+    def last_position(self) -> int:
+        """Return the position of the newest event; 0 for an empty log."""
+        with self._database.connect() as connection:
+            return reading.last_position(connection)
+
+    def store(self, snapshot: Snapshot, *, keep: int = 1) -> None:
+        """Store a snapshot; see `SnapshotStore.store`."""
+        sealed = snapshot.sealed(self._pack, self._unpack)
+        with self._database.transaction() as connection:
+            snapshots.put(connection, sealed)
+        with self._database.transaction() as connection:
+            snapshots.forget_old(connection, sealed.stream_id, keep)
+
+    def load_latest(self, stream_id: StreamId) -> Snapshot | None:
+        """Return the stream's newest snapshot, or None."""
+        with self._database.connect() as connection:
+            return snapshots.latest(connection, stream_id, self._unpack)
+
+    def close(self) -> None:
+        """Close the connections; what the store is asked after that raises StoreUnavailable."""
+        self._database.close()
+
+    def __repr__(self) -> str:
+        return f"SqlStore({self._database})"
+
+
+def _bounds(range: Range) -> tuple[int, int]:
+    """Return the first number, at least 1, and the one after the last."""
+    return max(range.start, 1), reading.LAST if range.stop is None else range.stop
+
+
+def _checked(url: str | URL) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError as error:
+        raise ValueError(
+            f"{url!r} is no database URL; write sqlite:///file.db or "
+            "postgresql://user:password@host/database"
+        ) from error
+
+
+def _backend(url: URL, synchronous: str, timeout: float, pool_size: int) -> Backend:
+    kind = url.drivername
+    if kind == "sqlite":
+        return SqliteBackend(url, synchronous=synchronous, timeout=timeout, pool_size=pool_size)
+    if kind in ("postgresql", "postgresql+psycopg"):
+        return PostgresqlBackend(url, timeout=timeout, pool_size=pool_size)
+    raise ValueError(f"SqlStore knows sqlite and postgresql (through psycopg 3), not {kind!r}")

@@ -1,0 +1,44 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A PostgreSQL server for all tests, started by the first that asks; see postgresql_server."""
+    from postgresql_server import (  # noqa: PLC0415 - only for tests that need it
+        VARIABLE,
+        PostgresDatabase,
+        PostgresServer,
+    )
+
+    if url := os.environ.get(VARIABLE):
+        database = PostgresDatabase(url)
+        yield database
+        database.drop_schemas()
+        return
+    server = PostgresServer()
+    try:
+        yield server.start()
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def postgresql_url(postgresql):
+    """The URL of an empty schema for one test."""
+    return postgresql.new_schema()
+
+
+@pytest.fixture
+def postgresql_to_kill(postgresql):
+    """The server, running again after the test; skips where it is not ours to kill."""
+    if not postgresql.can_be_killed:
+        pytest.skip("kills the server, which is somebody else's")
+    yield postgresql
+    if not postgresql.pid:
+        postgresql.start()
