@@ -26,11 +26,18 @@ def account(number: int) -> str:
     return f"acc-{number}"
 
 
-def steps(count: int, accounts: int = LIVE, offset: int = 0) -> list[Step]:
-    """Return steps that visit the accounts in turn: a deposit each, then a withdrawal each."""
+def steps(count: int, accounts: int = LIVE, offset: int = 0, first: int = 0) -> list[Step]:
+    """Return steps that visit the accounts in turn: a deposit each, then a withdrawal each.
+
+    Args:
+        count: how many steps.
+        accounts: how many accounts.
+        offset: where among the accounts to begin.
+        first: the number of the first account.
+    """
     kinds = (("deposit", 300), ("withdraw", 200))
     return [
-        (account((offset + index) % accounts), *kinds[index // accounts % 2])
+        (account(first + (offset + index) % accounts), *kinds[index // accounts % 2])
         for index in range(count)
     ]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 from time import perf_counter
 
-from eskernel_stores import MemoryStore
+from eskernel.contracts import EventStore
 from scripts.bench.accounts import TYPE, running
 
 
-def time_rehydration(store: MemoryStore, aggregate_id: str, length: int) -> float:
+def time_rehydration(store: EventStore, aggregate_id: str, length: int) -> float:
     """Return the seconds until a kernel new to the store knows an aggregate's state."""
     with running(0, store) as kernel:
         gc.collect()

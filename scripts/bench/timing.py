@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from scripts.bench.figure import RATIO, Figure, a_second
+
+K = TypeVar("K")
 
 Say = Callable[[str], None]
 """Takes a word on the progress of a measure."""
@@ -61,13 +63,22 @@ class Rates(NamedTuple):
 
 def alternate(rounds: int, ours: Load, theirs: Load, say: Say) -> Rates:
     """Run two loads in turn, after one round that does not count."""
-    rates = Rates([], [])
+    return Rates(*take_turns(rounds, {"ours": ours, "theirs": theirs}, say).values())
+
+
+def take_turns(rounds: int, loads: Mapping[K, Load], say: Say) -> dict[K, list[float]]:
+    """Run any number of loads in turn, after one round that does not count.
+
+    Returns:
+        The rates of each, round by round.
+    """
+    rates: dict[K, list[float]] = {name: [] for name in loads}
     for number in range(rounds + 1):
         say(f"round {number} of {rounds}")
-        pair = (ours.rate(), theirs.rate())
-        if number:
-            rates.ours.append(pair[0])
-            rates.theirs.append(pair[1])
+        for name, load in loads.items():
+            rate = load.rate()
+            if number:
+                rates[name].append(rate)
     return rates
 
 

@@ -31,10 +31,22 @@ MEASURES = (
     "orders",
     "snapshots",
     "creation",
+    "sqlite_caller",
+    "sqlite_callers",
+    "sqlite_hot",
+    "sqlite_rehydration",
+    "sqlite_long_stream",
+    "postgresql_callers",
+    "postgresql_inserts",
+    "postgresql_processes",
+    "postgresql_long_stream",
+    "file_callers",
 )
-NEED_THE_CORE_ONLY = tuple(
-    name for name in MEASURES if name not in ("eventsourcing_app", "creation")
+NEED_MORE_THAN_THE_TESTS = (
+    *("eventsourcing_app", "creation"),
+    *("sqlite_callers", "sqlite_rehydration", "postgresql_callers"),
 )
+"""Their libraries come with the dependency group `bench` only."""
 
 
 def load_measure(name: str) -> Measure:

@@ -12,9 +12,15 @@ from __future__ import annotations
 from functools import partial
 
 from eskernel import Kernel
-from scripts.bench.accounts import LIVE, account, dispatch_steps, running, steps
+from scripts.bench.accounts import LIVE, dispatch_steps, running, steps
 from scripts.bench.figure import Figure
-from scripts.bench.rivals.eventsourcing_bank import CACHED, WITHOUT_COPIES, Bank, carry_out
+from scripts.bench.rivals.eventsourcing_bank import (
+    CACHED,
+    WITHOUT_COPIES,
+    Bank,
+    carry_out,
+    open_accounts,
+)
 from scripts.bench.timing import Load, Rates, Say, alternate, rounds, scaled
 
 _ROUNDS = 41
@@ -33,7 +39,7 @@ def measure(scale: float, say: Say) -> list[Figure]:
 
 def _compare(kernel: Kernel, env: dict[str, str], scale: float, say: Say) -> Rates:
     bank = Bank(env)
-    ids = {account(number): bank.open(10**9) for number in range(LIVE)}
+    ids = open_accounts(bank, LIVE)
     many, few = steps(scaled(5_000, scale)), steps(scaled(500, scale))
     ours = Load(len(many), partial(dispatch_steps, kernel, many))
     theirs = Load(len(few), partial(carry_out, bank, ids, few))
