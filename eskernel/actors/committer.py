@@ -10,9 +10,9 @@ from copy import copy
 from typing import Any, Protocol
 
 from pykka import ActorRef
+from pykka._envelope import Envelope
 
 from eskernel.actors.supervision import SupervisedActor
-from eskernel.actors.supervision.actor import tell_if_alive
 from eskernel.contracts import BatchingEventStore, Commit, EventStore
 from eskernel.errors import EskernelError, StoreUnavailable
 
@@ -20,6 +20,8 @@ MAX_BATCH = 1000
 """Appends in one durable write at most."""
 Outcome = int | Exception
 _WORK = object()
+# Put straight into the inbox, as a caller is kept waiting by whatever `tell` does besides.
+_NUDGE = Envelope(_WORK)
 
 
 class Chain:
@@ -96,7 +98,9 @@ class CommitQueue:
     def nudge(self) -> None:
         """Have the committer look."""
         self._told = True
-        tell_if_alive(self.committer, _WORK)
+        committer = self.committer
+        if committer is not None:
+            committer.actor_inbox.put(_NUDGE)
 
     def remind(self) -> None:
         """Have the committer look again if something waits and it has not been told."""
@@ -151,10 +155,10 @@ class Committer(SupervisedActor):
         self._queue.committer = self.actor_ref
         self._queue.nudge()
 
-    def on_receive(self, message: Any) -> Any:
+    def _handle_receive(self, message: Any) -> Any:
         """Write what waits, one batch a message: a stop request is not kept waiting."""
         if message is not _WORK:
-            return super().on_receive(message)
+            return super()._handle_receive(message)
         self._write_some()
         self._queue.remind()
         return None

@@ -167,6 +167,7 @@ class Runtime:
                     request.reply.resolve(refusal)
         self.services.jobs.close()
         self.services.outer_jobs.close()
+        self.services.completions.close()
 
 
 _forkable: weakref.WeakSet[Services] = weakref.WeakSet()

@@ -21,6 +21,8 @@ from eskernel.actors.supervision import Backoff, ChildSpec, Inbox, Supervisor
 from eskernel.values import Command
 
 POOL_SIZE = 8
+COMPLETERS = 2
+"""Threads that only give answers; more would only get in each other's way."""
 INTENSITY, PERIOD = 20, 10.0
 BACKOFF = Backoff(first=0.005, longest=0.25)
 _ANSWER_WITHIN = 1.0
@@ -42,6 +44,10 @@ class KernelSupervisor(Supervisor):
         ]
         commits = services.commits
         if commits is not None:
+            start = partial(
+                ActorPool.start, services.completions, COMPLETERS, stopping, "completion-pool"
+            )
+            specs.append(ChildSpec("completion-pool", start))
             specs.append(ChildSpec("committer", lambda: Committer.start(commits, services.store)))
         specs += [
             ChildSpec("aggregate-supervisor", lambda: AggregateSupervisor.start(services)),

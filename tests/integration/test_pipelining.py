@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
+
 import pytest
 from kernel_helpers import (
     TYPE,
@@ -19,6 +22,9 @@ from support import eventually
 
 from domains import bank_account
 from eskernel import Accepted, Command, Kernel
+from eskernel.actors.aggregate import stream_actor
+from eskernel.actors.aggregate.pipeline import Pipeline
+from eskernel.actors.tree import POOL_SIZE
 from eskernel.errors import AggregateCrashed, CommandRejected, StoreUnavailable
 
 
@@ -165,3 +171,98 @@ def test_a_failing_append_harms_no_other_aggregate_of_the_same_write(pipeline, s
     assert first.result(5).sequence == 1
     assert isinstance(futures[0].exception(5), StoreUnavailable)
     assert [future.result(5).sequence for future in futures[1:]] == [1, 1]
+
+
+# Completing.
+
+
+@contextmanager
+def busy_pool(kernel, domain):
+    """Have long commands take all threads of the kernel's actor pool."""
+    inside = threading.Semaphore(0)
+    with Gate() as gate:
+
+        def hold(one, _state):
+            if one.type == "return":
+                inside.release()
+                gate()
+
+        domain.hooks["handle_command"] = hold
+        for n in range(POOL_SIZE):
+            kernel.submit(command("return", None, f"long{n}"))
+        for _ in range(POOL_SIZE):
+            assert inside.acquire(timeout=10)
+        yield
+
+
+@pytest.mark.parametrize("snapshot_interval", [0, 1])
+def test_long_commands_delay_no_append_of_another_aggregate(store, snapshot_interval):
+    domain, gate = Tally(), Gate()
+    with Kernel({TYPE: domain}, store, snapshot_interval=snapshot_interval) as kernel, gate:
+        kernel.dispatch(add("b"))
+        store.on_append = gate
+        submitted = kernel.submit(add("b"))
+        gate.wait()
+        with busy_pool(kernel, domain):
+            gate.open()
+            assert submitted.result(2).sequence == 2
+            assert kernel.dispatch(add("b"), timeout=2).sequence == 3
+            assert kernel.state_of(TYPE, "b", timeout=2)[1] == 3
+
+
+def test_a_failed_append_is_answered_while_the_pool_is_busy(store):
+    domain = Tally()
+    with Kernel({TYPE: domain}, store) as kernel:
+        kernel.dispatch(add("b"))
+        with busy_pool(kernel, domain):
+            store.on_append = unavailable(outcome_unknown=True)
+            assert isinstance(attempt(kernel.dispatch, add("b"), timeout=2), StoreUnavailable)
+            store.on_append = None
+            assert kernel.dispatch(add("b"), timeout=2).sequence == 2
+
+
+def test_snapshots_are_not_encoded_on_the_thread_that_writes(store, monkeypatch):
+    encoding, writing = [], set()
+    store.on_append = lambda _stream_id: writing.add(threading.get_ident())
+    take_snapshot = stream_actor.take_snapshot
+
+    def note(*arguments):
+        encoding.append(threading.get_ident())
+        take_snapshot(*arguments)
+
+    monkeypatch.setattr(stream_actor, "take_snapshot", note)
+    with Kernel({TYPE: Tally()}, store, snapshot_interval=3) as kernel:
+        for n in range(7):
+            kernel.dispatch(command("add_all", [n, n]))
+    assert len(encoding) == 4
+    assert writing.isdisjoint(encoding)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a mistake"), SystemExit("killed")])
+def test_a_committer_that_fails_to_complete_an_append_has_it_completed(store, monkeypatch, error):
+    errors = [error]
+    settle_stored = Pipeline.settle_stored
+
+    def fail_once(self, turn):
+        if errors:
+            raise errors.pop()
+        settle_stored(self, turn)
+
+    monkeypatch.setattr(Pipeline, "settle_stored", fail_once)
+    with capture_logs(), Kernel({TYPE: Tally()}, store) as kernel:
+        assert kernel.dispatch(add(n=1), timeout=5).sequence == 1
+        assert kernel.dispatch(add(n=2), timeout=5).sequence == 2
+        assert kernel.state_of(TYPE, "a") == ({"total": 3, "count": 2}, 2)
+        eventually(lambda: kernel.tree().find("committer").alive)
+        restarts = kernel.tree().find("committer").restarts
+    assert restarts == isinstance(error, SystemExit)
+    assert errors == []
+
+
+def test_an_aggregate_that_crashes_on_its_callers_thread_leaves_the_table(store):
+    with capture_logs(), Kernel({TYPE: Tally()}, store) as kernel:
+        kernel.dispatch(add())
+        assert isinstance(attempt(kernel.dispatch, command("raise")), AggregateCrashed)
+        assert kernel.live_aggregates() == []
+        assert kernel._runtime.services.routes == {}
+        eventually(lambda: kernel._runtime.services.supervisor.count_aggregates() == 0)

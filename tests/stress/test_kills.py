@@ -47,6 +47,7 @@ EVERYWHERE = ["root", "actor-pool", "aggregate-supervisor", "aggregate-manager",
 VICTIMS = [
     *itertools.product(EVERYWHERE, MODES),
     ("committer", DeferredStore),
+    ("completion-pool", DeferredStore),
 ]
 
 
@@ -125,9 +126,9 @@ def _storm(mode):
     store = mode() if mode is MemoryStore else mode(seed, delay=0.001)
     domain = Ledger()
     # Fewer than its limits allow: 20 restarts in 10 seconds below the root, 5 of the root.
-    victims = ["root"] * 3 + [rng.choice(EVERYWHERE[1:]) for _ in range(13)]
+    victims = ["root"] * 3 + [rng.choice(EVERYWHERE[1:]) for _ in range(12)]
     if mode is not MemoryStore:
-        victims += ["committer"] * 2
+        victims += ["committer"] * 2 + ["completion-pool"]
     rng.shuffle(victims)
     with Kernel({TYPE: domain}, store, passivation_timeout=0.02, snapshot_interval=5) as kernel:
         with Load(kernel, store, domain, seed, STREAMS):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eskernel.actors.aggregate.life import Life
 from eskernel.actors.aggregate.limits import MAX_CONFLICTS
-from eskernel.actors.aggregate.pipeline import Pipeline
+from eskernel.actors.aggregate.pipelined import PipelinedActor
 from eskernel.actors.aggregate.requests import (
     CommandRequest,
     MessageRequest,
@@ -14,7 +13,6 @@ from eskernel.actors.aggregate.requests import (
     Request,
     StopRequest,
 )
-from eskernel.actors.aggregate.stream_actor import StreamActor
 from eskernel.actors.journal import log_safely
 from eskernel.errors import (
     AggregateCrashed,
@@ -24,30 +22,17 @@ from eskernel.errors import (
 from eskernel.values import NO_METADATA, Accepted, Command
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.bound_domain import BoundDomain
-    from eskernel.actors.aggregate.services import Services
     from eskernel.actors.aggregate.turns import Turn
-    from eskernel.values import StreamId
 
 
 _NO_TAGS: tuple[str, ...] = ()
 _new = tuple.__new__
 
 
-class AggregateActor(StreamActor):
-    """One live aggregate, run by its callers.
+class AggregateActor(PipelinedActor):
+    """One live aggregate, run by its callers."""
 
-    Attributes:
-        pipeline: takes the commands when appends end later; None for a store that appends at once.
-    """
-
-    __slots__ = ("pipeline",)
-
-    def __init__(
-        self, stream_id: StreamId, domain: BoundDomain, services: Services, life: Life
-    ) -> None:
-        super().__init__(stream_id, domain, services, life)
-        self.pipeline = None if services.commits is None else Pipeline(self, services.commits)
+    __slots__ = ()
 
     # Commands, when the store appends at once.
 
@@ -122,18 +107,15 @@ class AggregateActor(StreamActor):
             return conflict
         return self.decided_before(command, self.sequence)
 
-    def forget(self) -> None:
-        """Trust nothing of the present state, speculative or not."""
-        self.drop_state()
-        if self.pipeline is not None:
-            self.pipeline.forget()
-
     # Queued requests.
 
     def handle(self, request: Request, turn: Turn) -> None:
         """Handle one queued request; owner only."""
         if isinstance(request, CommandRequest):
-            self._handle_command(request, turn)
+            if self.pipeline is not None:
+                self.pipeline.decide(request, turn)
+            else:
+                self.answer(turn, request, self.execute(request.command))
         elif isinstance(request, ReadRequest):
             self._handle_read(request, turn)
         elif isinstance(request, StopRequest):
@@ -141,12 +123,6 @@ class AggregateActor(StreamActor):
             self.end(None)
         elif isinstance(request, MessageRequest):
             self._handle_message(request, turn)
-
-    def _handle_command(self, request: CommandRequest, turn: Turn) -> None:
-        if self.pipeline is not None:
-            self.pipeline.decide(request, turn)
-        else:
-            self.answer(turn, request, self.execute(request.command))
 
     def _handle_read(self, request: ReadRequest, turn: Turn) -> None:
         self.last_used = self.services.monotonic()
@@ -168,25 +144,3 @@ class AggregateActor(StreamActor):
     def on_receive(self, message: Any) -> Any:
         """Refuse what is neither a command nor one of Pykka's own messages."""
         raise TypeError(f"{self} takes Commands and Pykka's own messages, not {message!r}")
-
-    # Pipelining, when appends end later.
-
-    def settle(self, turn: Turn) -> None:
-        """Take in the results of appends that have ended."""
-        if self.pipeline is not None:
-            self.pipeline.settle(turn)
-
-    def in_flight(self) -> int:
-        """Return how many requests wait for appends to end."""
-        return 0 if self.pipeline is None else len(self.pipeline.pending)
-
-    def held_up(self) -> bool:
-        """Return whether the mailbox must wait."""
-        pipeline = self.pipeline
-        if pipeline is not None and (pipeline.held_up or (pipeline.pending and self.life.over)):
-            return True
-        return super().held_up()
-
-    def has_work(self) -> bool:
-        """Return whether somebody must run the actor."""
-        return super().has_work() or (self.pipeline is not None and self.pipeline.ready())

@@ -100,9 +100,9 @@ class CallerRunActor(ThreadlessActor):
         """Return whether somebody must run the actor."""
         return bool(self.mailbox) and not self.held_up()
 
-    def wake(self) -> None:
-        """Have a pool thread look whether there is work."""
-        if self not in self.services.owners:
+    def pass_on(self) -> None:
+        """Leave to a pool thread what there is to do after a turn."""
+        if self.has_work():
             self.services.jobs.put(self.run)
 
     # Messages.
@@ -123,8 +123,8 @@ class CallerRunActor(ThreadlessActor):
         if turn is not None:
             turn.own = request
             self.take_turn(turn, CALLER_BATCH)
-        else:
-            self.wake()
+        elif self not in services.owners:
+            services.jobs.put(self.run)
         if services.refusal is not None and self.life.over:
             self.take_turn(services.turns.mine, 0)  # there may be no pool any more
         self._move_late(services.turns.mine)
@@ -147,7 +147,7 @@ class CallerRunActor(ThreadlessActor):
         Raises:
             Overloaded: `inbox_limit` requests wait already.
         """
-        if limited and self.waiting() >= self.services.limits.inbox_limit:
+        if limited and self.full():
             raise Overloaded(
                 f"{self.stream_id} has {self.waiting()} requests waiting; "
                 "slow down, or raise inbox_limit"
@@ -163,6 +163,10 @@ class CallerRunActor(ThreadlessActor):
                     self.mailbox = deque()
         return self.mailbox
 
+    def full(self) -> bool:
+        """Return whether no more requests may wait."""
+        return self.waiting() >= self.services.limits.inbox_limit
+
     def waiting(self) -> int:
         """Return how many requests wait, for this actor or for their appends."""
         return len(self.mailbox) + self.in_flight()
@@ -175,7 +179,7 @@ class CallerRunActor(ThreadlessActor):
         """Complete the turn's replies, those that are not quick on a thread of the pool."""
         services = self.services
         pool_there = services.refusal is None
-        turn.give_answers(services.jobs.put if pool_there and not turn.ours else None)
+        turn.give_answers(services.completions.put if pool_there and not turn.ours else None)
 
     # Running.
 
@@ -209,8 +213,7 @@ class CallerRunActor(ThreadlessActor):
             self._handle_messages(turn, limit)
             turn.running = False
             del owners[self]
-            if self.has_work():
-                self.services.jobs.put(self.run)
+            self.pass_on()
             self.give_answers(turn)
         except BaseException:
             self.interrupted(turn)

@@ -45,11 +45,16 @@ def _wait(
     timeout: float | None,
 ) -> Any:
     """Queue a request, run the actor if it is free, wait, and return or raise the outcome."""
-    seconds = services.limits.dispatch_timeout if timeout is None else timeout
-    check_seconds("timeout", seconds)
+    if timeout is None:
+        seconds = services.limits.dispatch_timeout
+    else:
+        seconds = timeout
+        check_seconds("timeout", seconds)
     deadline = time.monotonic() + seconds
     try:
-        actor.post(request, services.turns.mine)
+        turn = services.turns.mine
+        if not actor.handle_at_once(request, turn):
+            actor.post(request, turn)
         in_time = reply.wait(deadline - time.monotonic())
     except BaseException:
         reply.claim(reply)  # if it has not begun, it never will

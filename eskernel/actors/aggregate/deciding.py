@@ -21,6 +21,7 @@ Decision: TypeAlias = tuple[tuple[Row, ...], Any] | EskernelError | None
 """New events, as rows, with the state they make; or why not; or None when there are none."""
 
 
+_NO_TAGS: tuple[str, ...] = ()
 Decide: TypeAlias = Callable[[Command, StreamId, int, Any], Decision]
 """From a command, its stream, the sequence and the state before it to the decision."""
 
@@ -113,6 +114,18 @@ def crashed(stream_id: StreamId, command_type: str, cause: BaseException) -> Agg
     )
     error.__cause__ = cause
     return error
+
+
+def is_plain(command: Command) -> bool:
+    """Return whether a command has no optional parts and nothing else to be checked."""
+    _, _, kind, _, command_id, expected, metadata, tags = command
+    return (
+        command_id is None
+        and expected is None
+        and tags is _NO_TAGS
+        and metadata is NO_METADATA
+        and kind.__class__ is str
+    )
 
 
 def check_command(command: Command, domain: BoundDomain) -> InvalidCommand | None:

@@ -8,7 +8,7 @@ from eskernel.actors.aggregate.requests import CommandRequest, Request
 from eskernel.values import Accepted
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.stream_actor import StreamActor
+    from eskernel.actors.aggregate.pipelined import PipelinedActor
     from eskernel.actors.committer import Chain, Outcome
     from eskernel.contracts import Commit
 
@@ -45,7 +45,7 @@ class Entry:
     commit: Commit
     chain: Chain
 
-    def __init__(self, actor: StreamActor, request: Request) -> None:
+    def __init__(self, actor: PipelinedActor, request: Request) -> None:
         self.actor = actor
         self.request = request
         self.result: Outcome | None = None

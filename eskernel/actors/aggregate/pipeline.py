@@ -10,21 +10,17 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from eskernel.actors.aggregate.deciding import is_plain
 from eskernel.actors.aggregate.entry import NO_APPEND, Entry
-from eskernel.actors.aggregate.limits import MAX_CONFLICTS
+from eskernel.actors.aggregate.recovering import recover
 from eskernel.actors.aggregate.requests import CommandRequest, ReadRequest, Request
-from eskernel.actors.committer import Chain, ChainBroken, CommitQueue
+from eskernel.actors.committer import Chain, CommitQueue
 from eskernel.contracts import Commit
-from eskernel.errors import (
-    AggregateCrashed,
-    ConcurrencyConflict,
-    EskernelError,
-    StoreUnavailable,
-)
-from eskernel.values import Accepted, Command, Event, Row
+from eskernel.errors import AggregateCrashed, EskernelError
+from eskernel.values import Accepted, Command, Event
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.stream_actor import StreamActor
+    from eskernel.actors.aggregate.pipelined import PipelinedActor
     from eskernel.actors.aggregate.turns import Turn
 
 _new = tuple.__new__
@@ -42,7 +38,7 @@ class Pipeline:
 
     __slots__ = ("actor", "chain", "commits", "held_up", "pending", "sequence", "state")
 
-    def __init__(self, actor: StreamActor, commits: CommitQueue) -> None:
+    def __init__(self, actor: PipelinedActor, commits: CommitQueue) -> None:
         self.actor = actor
         self.commits = commits
         self.pending: deque[Entry] = deque()
@@ -56,21 +52,39 @@ class Pipeline:
     def decide(self, request: CommandRequest, turn: Turn) -> None:
         """Decide a command on the speculative state and hand its events to the committer."""
         actor, command = self.actor, request.command
-        actor.last_used = actor.services.monotonic()
-        early = self._refresh() or self._decided_before(command)
-        if not self.pending and actor.behind(early):
-            actor.stale = True
-            early = self._refresh() or self._decided_before(command)
-        if isinstance(early, Entry):
-            self._reply(request, None, turn, original=early)
-        elif early is not None:
-            self._reply(request, early, turn)
-        else:
-            decision = actor.decide(command, actor.stream_id, self.sequence, self.state)
-            if isinstance(decision, tuple):
-                self._append(request, *decision)
-            else:
-                self._conclude(request, decision, turn)
+        services = actor.services
+        actor.last_used = services.monotonic()
+        if not self.pending:
+            problem = actor.refresh() if actor.sequence < 0 or actor.stale else None
+            self.state, self.sequence = actor.state, actor.sequence
+            if problem is not None:
+                self._reply(request, problem, turn)
+                return
+        if not is_plain(command):
+            early = self._decided_before(command)
+            if not self.pending and actor.behind(early):
+                actor.stale = True
+                early = self._refresh() or self._decided_before(command)
+            if early is not None:
+                self._reply_early(request, early, turn)
+                return
+        sequence = self.sequence
+        decision = actor.decide(command, actor.stream_id, sequence, self.state)
+        if decision.__class__ is not tuple:
+            self._conclude(request, decision, turn)  # type: ignore[arg-type]
+            return
+        rows, state = decision
+        events = tuple([_new(Event, row) for row in rows])
+        entry = Entry(actor, request)
+        entry.commit = _new(Commit, (actor.stream_id, events, sequence, services.next_append_id()))
+        entry.chain = self.chain
+        entry.state = state
+        actor.tried += 1
+        # To the committer first: an entry is never pending without being on its way.
+        self.commits.put(entry)
+        self.pending.append(entry)
+        self.state = state
+        self.sequence = sequence + len(rows)
 
     def read(self, request: ReadRequest, turn: Turn) -> None:
         """Answer a question about the speculative state once that is stored."""
@@ -102,20 +116,12 @@ class Pipeline:
                 return entry
         return None
 
-    def _append(self, request: CommandRequest, rows: tuple[Row, ...], state: Any) -> None:
-        actor = self.actor
-        events = tuple(Event.of_row(row) for row in rows)
-        entry = Entry(actor, request)
-        append_id = actor.services.next_append_id()
-        entry.commit = Commit(actor.stream_id, events, self.sequence, append_id)
-        entry.chain = self.chain
-        entry.state = state
-        actor.tried += 1
-        # To the committer first: an entry is never pending without being on its way.
-        self.commits.put(entry)
-        self.pending.append(entry)
-        self.state = state
-        self.sequence += len(events)
+    def _reply_early(self, request: Request, early: Any, turn: Turn) -> None:
+        """Answer with an outcome, or with that of a pending entry."""
+        if isinstance(early, Entry):
+            self._reply(request, None, turn, original=early)
+        else:
+            self._reply(request, early, turn)
 
     def _conclude(
         self, request: CommandRequest, decision: EskernelError | None, turn: Turn
@@ -147,6 +153,8 @@ class Pipeline:
 
     def ready(self) -> bool:
         """Return whether `settle` has something to do; who does not own the actor may ask too."""
+        if not self.pending:
+            return False
         try:
             first = self.pending[0].result
         except IndexError:
@@ -161,7 +169,7 @@ class Pipeline:
         while self.ready():
             entry = pending[0]
             if isinstance(entry.result, Exception):
-                self._recover(turn)
+                recover(self, turn)
                 continue
             self._complete(entry, turn)
             pending.popleft()
@@ -170,57 +178,42 @@ class Pipeline:
         elif not pending:
             self.held_up = False
 
+    def settle_stored(self, turn: Turn) -> None:
+        """Answer, in order, whatever was stored; stop where more is to be done than that."""
+        pending, actor = self.pending, self.actor
+        interval = actor.services.snapshot_interval
+        while pending:
+            entry = pending[0]
+            if entry.result.__class__ is not int:
+                return
+            if interval and entry.result != NO_APPEND and self._crosses(entry, interval):
+                return
+            self._complete(entry, turn)
+            pending.popleft()
+        self.held_up = False
+
+    def _crosses(self, entry: Entry, interval: int) -> bool:
+        """Return whether a snapshot is due once this entry is stored."""
+        before = self.actor.sequence
+        last = entry.commit.expected_sequence + len(entry.commit.events)
+        return last // interval > before // interval
+
     def _complete(self, entry: Entry, turn: Turn) -> None:
         actor, request = self.actor, entry.request
         if entry.result != NO_APPEND:
             assert isinstance(request, CommandRequest)
             entry.outcome = entry.accepted()
-            if actor.sequence >= 0:  # else it was forgotten, and will be rehydrated
-                before = actor.sequence
+            before = actor.sequence
+            if before >= 0:  # else it was forgotten, and will be rehydrated
                 actor.state = entry.state
                 actor.sequence = entry.outcome.sequence
-                actor.after_append(request.command, before)
+                if request.command.command_id is not None or actor.services.snapshot_interval:
+                    actor.after_append(request.command, before)
         elif entry.original is not None:
             entry.outcome = entry.original.outcome
         elif entry.ends_actor:
             actor.end(entry.outcome)
-        actor.answer(turn, request, entry.outcome)
-
-    def _recover(self, turn: Turn) -> None:
-        """Answer those whose own append failed; put the others back to be decided again.
-
-        All results are in. Until `pending` is cleared at the end this may be repeated.
-        """
-        actor, again = self.actor, []
-        self.held_up = True
-        for entry in self.pending:
-            outcome = self._verdict(entry, first=entry is self.pending[0])
-            if outcome is None:
-                again.append(entry.request)
-            else:
-                actor.answer(turn, entry.request, outcome)
-        back = [request for request in again if request not in actor.mailbox]
-        actor.mailbox.extendleft(reversed(back))
-        self.chain = Chain()
-        self.pending.clear()
-
-    def _verdict(self, entry: Entry, *, first: bool) -> Accepted | Exception | None:
-        """Return what to answer, or None to decide again."""
-        result, actor = entry.result, self.actor
-        if not isinstance(result, Exception):
-            # Stored although an earlier one failed: then that one's outcome was unknown.
-            return None if result == NO_APPEND else entry.accepted()
-        if isinstance(result, ChainBroken) or (
-            isinstance(result, ConcurrencyConflict) and not first
-        ):
-            return None
-        if isinstance(result, ConcurrencyConflict):
-            actor.stale = True
-            entry.request.conflicts += 1
-            return result if entry.request.conflicts > MAX_CONFLICTS else None
-        if not isinstance(result, StoreUnavailable) or result.outcome_unknown:
-            actor.drop_state()
-        return result
+        turn.answers.append((request.reply, entry.outcome))
 
     def forget(self) -> None:
         """Decide nothing on a state that cannot be trusted; see that the committer is awake."""

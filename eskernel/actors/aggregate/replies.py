@@ -64,7 +64,9 @@ class WaitedReply:
 
     def wait(self, timeout: float) -> bool:
         """Return whether there is an outcome within so many seconds."""
-        return self._done.acquire(timeout=min(max(timeout, 0.0), threading.TIMEOUT_MAX))
+        if not 0.0 <= timeout <= threading.TIMEOUT_MAX:
+            timeout = 0.0 if timeout < 0.0 else threading.TIMEOUT_MAX
+        return self._done.acquire(timeout=timeout)
 
 
 class CommandFuture(Future[Any]):

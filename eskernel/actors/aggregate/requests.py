@@ -47,8 +47,12 @@ class CommandRequest(Request):
     __slots__ = ("command",)
 
     def __init__(self, command: Command, reply: AnyReply) -> None:
-        super().__init__(reply)
         self.command = command
+        self.reply = reply
+        self.begun = False
+        self.home: object = None
+        self.interruptions = 0
+        self.conflicts = 0
 
 
 class ReadRequest(Request):

@@ -16,6 +16,7 @@ from eskernel.actors.aggregate.deciding import decider
 from eskernel.actors.aggregate.limits import Limits
 from eskernel.actors.aggregate.routing import Aggregate, AggregateEnded, Eviction, Routed, Starter
 from eskernel.actors.aggregate.turns import Turn, Turns
+from eskernel.actors.pool import JobQueue
 from eskernel.actors.supervision.actor import tell_if_alive
 from eskernel.errors import DispatchTimeout, KernelStopped, UnknownAggregateType
 from eskernel.values import StreamId, check_identifier
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from eskernel.actors.aggregate.bound_domain import BoundDomain
     from eskernel.actors.aggregate.requests import Request
     from eskernel.actors.committer import CommitQueue
-    from eskernel.actors.pool import JobQueue
     from eskernel.contracts import Clock, EventStore, SnapshotStore
 
 _START_PATIENCE = 5.0
@@ -45,6 +45,8 @@ class Services:
         jobs: work for the threads that run actors; none of it waits.
         outer_jobs: code of the user's that may itself wait for the kernel, so never to be run by
             the threads it could wait for: chains of middleware, callbacks of futures.
+        completions: answers to give and appends that have ended, which must not wait for commands
+            of other aggregates; `jobs` itself if no append ends later.
         refusal: why the kernel takes no commands; None while it does.
         gate: None while dispatch may take its shortest way; the refusal, or `MIDDLEWARE`.
         supervisor: the running AggregateSupervisor, None while there is none.
@@ -78,6 +80,7 @@ class Services:
         self.receipts_kept = limits.receipts_kept
         self.jobs = jobs
         self.outer_jobs = outer_jobs
+        self.completions = jobs if commits is None else JobQueue()
         self.commits = commits
         self.owners: dict[Any, Turn] = {}
         self.turns = Turns()

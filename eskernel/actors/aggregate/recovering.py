@@ -1,0 +1,56 @@
+"""Recovering: what becomes of the requests in a pipeline when an append of theirs has failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eskernel.actors.aggregate.entry import NO_APPEND, Entry
+from eskernel.actors.aggregate.limits import MAX_CONFLICTS
+from eskernel.actors.committer import Chain, ChainBroken
+from eskernel.errors import ConcurrencyConflict, StoreUnavailable
+
+if TYPE_CHECKING:
+    from eskernel.actors.aggregate.pipeline import Pipeline
+    from eskernel.actors.aggregate.stream_actor import StreamActor
+    from eskernel.actors.aggregate.turns import Turn
+    from eskernel.values import Accepted
+
+
+def recover(pipeline: Pipeline, turn: Turn) -> None:
+    """Answer those whose own append failed; put the others back to be decided again.
+
+    All results are in. Until `pending` is cleared at the end this may be repeated.
+
+    Args:
+        pipeline: its first pending append has failed; the calling thread owns its actor.
+        turn: the calling thread's.
+    """
+    actor, pending, again = pipeline.actor, pipeline.pending, []
+    pipeline.held_up = True
+    for entry in pending:
+        outcome = _verdict(actor, entry, first=entry is pending[0])
+        if outcome is None:
+            again.append(entry.request)
+        else:
+            actor.answer(turn, entry.request, outcome)
+    back = [request for request in again if request not in actor.mailbox]
+    actor.open_mailbox().extendleft(reversed(back))
+    pipeline.chain = Chain()
+    pending.clear()
+
+
+def _verdict(actor: StreamActor, entry: Entry, *, first: bool) -> Accepted | Exception | None:
+    """Return what to answer, or None to decide again."""
+    result = entry.result
+    if not isinstance(result, Exception):
+        # Stored although an earlier one failed: then that one's outcome was unknown.
+        return None if result == NO_APPEND else entry.accepted()
+    if isinstance(result, ChainBroken) or (isinstance(result, ConcurrencyConflict) and not first):
+        return None
+    if isinstance(result, ConcurrencyConflict):
+        actor.stale = True
+        entry.request.conflicts += 1
+        return result if entry.request.conflicts > MAX_CONFLICTS else None
+    if not isinstance(result, StoreUnavailable) or result.outcome_unknown:
+        actor.drop_state()
+    return result
