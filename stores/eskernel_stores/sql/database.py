@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from eskernel.errors import EskernelError, StoreUnavailable
 from eskernel_stores.sql.batch import Round, Written
@@ -64,6 +65,12 @@ class Database:
         self._backend = backend
         self._pid = os.getpid()
         self._closed = False
+        event.listen(backend.engine, "checkin", self._close_late)
+
+    def _close_late(self, connection: Any, entry: ConnectionPoolEntry) -> None:
+        """Close a connection that was in use when the store was closed."""
+        if self._closed and connection is not None and os.getpid() == self._pid:
+            entry.invalidate()
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row as TableRow
 
-from eskernel.errors import CorruptStore
+from eskernel.errors import CorruptStore, NotStorable
 from eskernel.values import Event, Row, StreamId
 
 _new = tuple.__new__
@@ -16,17 +16,50 @@ _new = tuple.__new__
 Stored = tuple[Any, ...]
 """The columns of `tables.EVENTS`, but for the position, in order."""
 
+LAST: Final = 2**63 - 1
+"""The largest number the database knows."""
+
 _NO_TAGS: Final = ()
 
 
 def to_columns(row: Row, append_id: bytes) -> Stored:
-    """Return a sealed event as columns, without its position."""
+    """Return a sealed event as columns, without its position.
+
+    Raises:
+        NotStorable: a text has NUL or a lone surrogate, or a number is too large.
+    """
     (aggregate_type, aggregate_id), sequence, name, body, header, tags, time, by, _, _ = row
-    listed = json.dumps(tags, ensure_ascii=False) if tags else None
+    listed = _listed(tags) if tags else None
+    check_text("type", name)
+    if by is not None:
+        check_text("command_id", by)
+    if not isinstance(time, int) or abs(time) > LAST:
+        raise NotStorable("timestamp", f"{time!r} is no whole number of 64 bits")
+    if not 0 < sequence <= LAST:
+        raise NotStorable("sequence", f"{sequence} is not within 1 to {LAST}")
     return (
         *(aggregate_type, aggregate_id, sequence, name, body, header),
         *(listed, time, by, append_id),
     )
+
+
+def check_text(name: str, text: Any) -> None:
+    """Raise NotStorable unless a value is a string that every database can keep."""
+    if not isinstance(text, str):
+        raise NotStorable(name, f"must be a string, not {type(text).__name__}")
+    if "\0" in text:
+        raise NotStorable(name, f"{text!r} must not contain NUL")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise NotStorable(name, f"{text!r} must not contain lone surrogates") from None
+
+
+def _listed(tags: Sequence[str]) -> str:
+    for tag in tags:
+        check_text("tags", tag)
+    return json.dumps(tags, ensure_ascii=False)
 
 
 def to_event(row: Any, unpack: Callable[[bytes], Any]) -> Event:
@@ -57,7 +90,10 @@ def check_holes(rows: Sequence[TableRow[Any]], first: int, stream_id: StreamId) 
 
 def _read_tags(text: str, stream_id: StreamId, sequence: int) -> tuple[str, ...]:
     try:
-        return tuple(json.loads(text))
+        tags = json.loads(text)
+        if not isinstance(tags, list):
+            raise TypeError(f"{tags!r} is no array")
+        return tuple(tags)
     except (TypeError, ValueError) as error:
         raise CorruptStore(
             f"the tags of event {sequence} of stream {stream_id} cannot be read: {error}",

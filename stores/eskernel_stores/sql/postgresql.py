@@ -21,26 +21,16 @@ lock under a number that another program may use, too.
 from __future__ import annotations
 
 import json
-import select
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import URL, Connection, create_engine, event, insert
-from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy import URL, Connection, insert
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from eskernel.errors import CorruptStore, EskernelError, StoreUnavailable
 from eskernel_stores.sql.batch import Round, Written
+from eskernel_stores.sql.postgresql_connections import new_engine
 from eskernel_stores.sql.tables import LOG
-
-_SETTINGS: Final = {
-    "application_name": "eskernel",
-    "connect_timeout": "5",  # seconds; so are the next two
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "20000",  # milliseconds; a server that vanished is noticed
-}
-"""Of libpq; the URL's own come first."""
 
 _SCHEMA_LOCK: Final = 0x65736B65726E656C  # "eskernel", as the key of an advisory lock
 
@@ -95,9 +85,6 @@ _DAMAGED: Final = ("XX001", "XX002")  # data_corrupted, index_corrupted
 class PostgresqlBackend:
     """A database of a PostgreSQL server.
 
-    Connections are pooled, and looked at before they are used: one the server has closed meanwhile
-    is replaced before anything is sent on it, so that it is known that nothing was stored.
-
     Args:
         url: names server and database; `?options=-csearch_path%3Dname` names a schema.
         timeout: seconds to wait for a free connection.
@@ -110,15 +97,7 @@ class PostgresqlBackend:
     begin = "BEGIN"
 
     def __init__(self, url: URL, *, timeout: float, pool_size: int) -> None:
-        settings = {**_SETTINGS, **url.query}
-        self.engine = create_engine(
-            url.set(drivername="postgresql+psycopg", query=settings),
-            isolation_level="AUTOCOMMIT",  # a statement is a transaction, see the module
-            pool_size=pool_size,
-            max_overflow=pool_size,
-            pool_timeout=timeout,
-        )
-        event.listen(self.engine, "checkout", _refuse_closed)
+        self.engine = new_engine(url, timeout=timeout, pool_size=pool_size)
         self.writing: AbstractContextManager[object] = nullcontext()
 
     def lock_schema(self, connection: Connection) -> None:
@@ -174,17 +153,6 @@ class PostgresqlBackend:
 
 class _BrokeOff(Exception):
     """The connection broke after a statement was sent and before its answer came."""
-
-
-def _refuse_closed(connection: Any, *_: object) -> None:
-    """Have the pool replace a connection that the server has closed.
-
-    An idle connection has nothing to read: what there is, is the server's farewell.
-    """
-    if select.select([connection.pgconn.socket], [], [], 0)[0]:
-        error = DisconnectionError("the server has closed the connection")
-        error.invalidate_pool = True
-        raise error
 
 
 def _packed(round: Round) -> tuple[str, str, bytes]:

@@ -39,25 +39,25 @@ def prepare(database: Database, backend: Backend, steps: Sequence[Step] = STEPS)
     Raises:
         StoreUnavailable: the tables are of a newer version, or the database refuses.
     """
+    newest = len(steps)
     with database.connect() as connection:
-        if _version(connection) == len(steps):
+        if _version(connection, newest) == newest:
             return
     with database.transaction() as connection:
         backend.lock_schema(connection)
-        version = _version(connection)
-        if version > len(steps):
-            raise StoreUnavailable(
-                f"the tables are of version {version}, and this eskernel knows versions up to "
-                f"{len(steps)}: install the eskernel that made them, or a newer one"
-            )
-        for step in steps[version:]:
+        for step in steps[_version(connection, newest) :]:
             step(connection, backend)
-        connection.execute(update(SCHEMA).values(version=len(steps)))
+        connection.execute(update(SCHEMA).values(version=newest))
 
 
-def _version(connection: Connection) -> int:
-    """Return the version of the tables there are; 0 for none."""
+def _version(connection: Connection, newest: int) -> int:
+    """Return the version of the tables there are, 0 for none; raises if it is newer than known."""
     if not inspect(connection).has_table(SCHEMA.name):
         return 0
     version: int = connection.execute(select(SCHEMA.c.version)).scalar_one()
+    if version > newest:
+        raise StoreUnavailable(
+            f"the tables are of version {version}, and this eskernel knows versions up to "
+            f"{newest}: install the eskernel that made them, or a newer one"
+        )
     return version

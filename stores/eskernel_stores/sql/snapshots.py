@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from eskernel.codec import Codec
+from eskernel.errors import CorruptStore
 from eskernel.values import Receipt, Snapshot, StreamId
 from eskernel_stores.sql.tables import SNAPSHOTS
 
@@ -60,7 +61,11 @@ def forget_old(connection: Connection, stream_id: StreamId, keep: int) -> None:
 
 
 def latest(connection: Connection, stream_id: StreamId, unpack: Any) -> Snapshot | None:
-    """Return the stream's snapshot of the highest sequence, or None."""
+    """Return the stream's snapshot of the highest sequence, or None.
+
+    Raises:
+        CorruptStore: its receipts cannot be read.
+    """
     columns = SNAPSHOTS.c
     newest = (
         select(
@@ -74,8 +79,20 @@ def latest(connection: Connection, stream_id: StreamId, unpack: Any) -> Snapshot
     if row is None:
         return None
     sequence, state, version, packed, timestamp = row
-    receipts = tuple(Receipt(*receipt) for receipt in _PLAIN.unpack(packed))
+    receipts = _read_receipts(packed, stream_id, sequence)
     return _NEW(Snapshot, (stream_id, sequence, state, version, receipts, timestamp, unpack))
+
+
+def _read_receipts(packed: bytes, stream_id: StreamId, sequence: int) -> tuple[Receipt, ...]:
+    try:
+        return tuple(Receipt(*receipt) for receipt in _PLAIN.unpack(packed))
+    except (CorruptStore, TypeError) as error:
+        raise CorruptStore(
+            f"the receipts of the snapshot at {sequence} of stream {stream_id} cannot be read: "
+            f"{error}; delete the snapshot",
+            stream_id,
+            sequence,
+        ) from error
 
 
 def _of(stream_id: StreamId) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from eskernel.errors import CorruptStore, EskernelError, StoreUnavailable
 from eskernel_stores.sql.batch import Round, Written
+from eskernel_stores.sql.events import Stored
 from eskernel_stores.sql.tables import EVENTS
 
 SYNCHRONOUS: Final = ("FULL", "NORMAL", "OFF", "EXTRA")
@@ -36,7 +37,16 @@ _HEADS: Final = (
     "ORDER BY event.sequence DESC LIMIT 1), 0)) FROM json_each(?) AS stream"
 )
 _INSERT: Final = str(insert(EVENTS).compile(dialect=dialect(paramstyle="qmark")))
+# An append of one event is one statement, which begins and commits by itself.
+_ALONE: Final = (
+    "INSERT INTO eskernel_events SELECT "
+    "coalesce((SELECT max(position) FROM eskernel_events), 0) + 1, "
+    "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 "
+    "WHERE coalesce((SELECT sequence FROM eskernel_events "
+    "WHERE aggregate_type = ?1 AND aggregate_id = ?2 ORDER BY sequence DESC LIMIT 1), 0) = ?3 - 1"
+)
 
+_SMALLEST_PAGE: Final = 512  # bytes
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _REFUSED: Final = {*_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
@@ -81,12 +91,17 @@ class SqliteBackend:
         event.listen(self.engine, "connect", self._set_up)
         self.writing: AbstractContextManager[object] = threading.Lock()
         self._writer: PoolProxiedConnection | None = None  # used under `writing`
+        self._closed = False
 
     def _set_up(self, connection: sqlite3.Connection, _: Any) -> None:
         """Prepare a new connection; raises sqlite3.Error."""
-        self._use_write_ahead_log(connection)
-        for setting in self._settings:
-            connection.execute(setting)
+        try:
+            self._use_write_ahead_log(connection)
+            for setting in self._settings:
+                connection.execute(setting)
+        except BaseException:
+            connection.close()
+            raise
 
     def _use_write_ahead_log(self, connection: sqlite3.Connection) -> None:
         """Give the file its write-ahead log; of many that do so at once, SQLite fails some."""
@@ -116,19 +131,29 @@ class SqliteBackend:
             CorruptStore: the file is damaged.
         """
         with self.writing:
-            if self._writer is None:
-                self._writer = self.engine.raw_connection()
-            connection: sqlite3.Connection = self._writer.driver_connection  # type: ignore[assignment]
+            if self._closed:
+                raise StoreUnavailable("the store was closed meanwhile; nothing was stored")
+            self._forget_unfinished()  # the exception may have come when this was being done
             try:
-                return self._write(connection, round)
+                with closing(self._cursor()) as cursor:  # which a traceback may hold for long
+                    return self._write(cursor, round)
             except sqlite3.Error as error:
                 raise self.explain(error) from error
             finally:
-                if connection.in_transaction:  # after any failure, KeyboardInterrupt among them
-                    self._forget_writer()
+                self._forget_unfinished()
 
-    def _write(self, connection: sqlite3.Connection, round: Round) -> Written:
-        cursor = connection.cursor()
+    def _cursor(self) -> sqlite3.Cursor:
+        if self._writer is None:
+            self._writer = self.engine.raw_connection()
+        connection: sqlite3.Connection = self._writer.driver_connection  # type: ignore[assignment]
+        return connection.cursor()
+
+    def _write(self, cursor: sqlite3.Cursor, round: Round) -> Written:
+        if len(round.rows) == len(round.streams) == 1:
+            self._commit(cursor, _ALONE, round.rows[0][1])
+            if cursor.rowcount == 1:
+                assert cursor.lastrowid is not None
+                return Written(cursor.lastrowid - 1, round.expected)
         cursor.execute(self.begin)
         position, found = cursor.execute(_HEADS, (json.dumps(round.streams),)).fetchone()
         by_index = json.loads(found)
@@ -139,13 +164,27 @@ class SqliteBackend:
         cursor.executemany(
             _INSERT, [(at, *columns) for at, columns in enumerate(accepted, position + 1)]
         )
+        self._commit(cursor, "COMMIT")
+        return Written(position, heads)
+
+    def _commit(self, cursor: sqlite3.Cursor, statement: str, columns: Stored = ()) -> None:
+        """Run a statement that commits; what it stored is unknown after most failures."""
         try:
-            cursor.execute("COMMIT")
+            cursor.execute(statement, columns)
         except sqlite3.Error as error:
-            if _code(error) in _REFUSED:
+            if _code(error) in _REFUSED | _DAMAGED:
                 raise
             raise StoreUnavailable.because(error, outcome_unknown=True) from error
-        return Written(position, heads)
+
+    def _forget_unfinished(self) -> None:
+        """Undo what was cut short, by KeyboardInterrupt for example."""
+        if self._writer is None:
+            return
+        connection: sqlite3.Connection = self._writer.driver_connection  # type: ignore[assignment]
+        if connection.in_transaction:
+            with suppress(sqlite3.Error):
+                connection.rollback()  # closing alone waits for cursors that tracebacks hold
+            self._forget_writer()
 
     def _forget_writer(self) -> None:
         """Close the connection, which undoes its transaction; the next write opens another."""
@@ -156,7 +195,7 @@ class SqliteBackend:
     def explain(self, error: BaseException | None) -> EskernelError:
         """Return what the failure of a statement other than COMMIT means."""
         code = _code(error)
-        if code in _DAMAGED:
+        if code in _DAMAGED or str(error).startswith("Could not decode to UTF-8"):
             return CorruptStore(f"{self._path} is damaged, or no SQLite database: {error}")
         if code in _BUSY:
             return StoreUnavailable(
@@ -168,6 +207,7 @@ class SqliteBackend:
     def close(self) -> None:
         """Close every connection."""
         with self.writing:
+            self._closed = True
             self._forget_writer()
         self.engine.dispose()
 
@@ -189,4 +229,6 @@ def _checked_path(url: URL) -> Path:
         raise StoreUnavailable(f"{path} is a directory; name a database file in it")
     if not path.parent.is_dir():
         raise StoreUnavailable(f"there is no directory {path.parent}; make it first")
+    if path.is_file() and 0 < path.stat().st_size < _SMALLEST_PAGE:  # SQLite would overwrite it
+        raise CorruptStore(f"{path} is no SQLite database; it is kept as it is")
     return path

@@ -12,10 +12,11 @@ from eskernel.codec import Codec
 from eskernel.contracts import Commit
 from eskernel.values import Event, Range, Snapshot, StreamId
 from eskernel_stores.sql import reading, snapshots
-from eskernel_stores.sql.batch import Batch, Outcome, Prepared, Round, Written
+from eskernel_stores.sql.batch import Batch, Outcome, Round, Written
 from eskernel_stores.sql.database import Backend, Database
-from eskernel_stores.sql.events import check_holes, to_event
+from eskernel_stores.sql.events import LAST, check_holes, to_event
 from eskernel_stores.sql.postgresql import PostgresqlBackend
+from eskernel_stores.sql.prepared import Prepared
 from eskernel_stores.sql.schema import prepare
 from eskernel_stores.sql.sqlite import SqliteBackend
 
@@ -56,7 +57,9 @@ class SqlStore:
         codec = Codec(types)
         self._pack = codec.pack
         self._unpack = codec.unpack
-        backend = _backend(_checked(url), synchronous, timeout, pool_size)
+        checked = _checked(url)
+        self._url = checked.render_as_string(hide_password=True)
+        backend = _backend(checked, synchronous, timeout, pool_size)
         self._database = Database(backend)
         try:
             prepare(self._database, backend)
@@ -130,7 +133,7 @@ class SqlStore:
         """Reduce the log; see `EventStore.fold_all`."""
         accumulator = initial
         start, stop = _bounds(range)
-        left = reading.LAST if limit is None else limit
+        left = LAST if limit is None else limit
         unpack = self._unpack
         while start < stop and left > 0:
             count = min(left, reading.PAGE)
@@ -170,18 +173,18 @@ class SqlStore:
         self._database.close()
 
     def __repr__(self) -> str:
-        return f"SqlStore({self._database})"
+        return f"SqlStore({self._url!r})"
 
 
 def _bounds(range: Range) -> tuple[int, int]:
     """Return the first number, at least 1, and the one after the last."""
-    return max(range.start, 1), reading.LAST if range.stop is None else range.stop
+    return max(range.start, 1), LAST if range.stop is None else min(range.stop, LAST)
 
 
 def _checked(url: str | URL) -> URL:
     try:
         return make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # no URL, or no number as the port
         raise ValueError(
             f"{url!r} is no database URL; write sqlite:///file.db or "
             "postgresql://user:password@host/database"

@@ -1,0 +1,76 @@
+"""Prepared: a commit ready to be stored, or why it cannot be.
+
+What is wrong with a commit is found here, before it could fail its neighbours in the database.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from operator import index as index_of
+from typing import Any, Final
+
+from eskernel.contracts import Commit
+from eskernel.errors import EskernelError, NotStorable
+from eskernel.values import Row, StreamId
+from eskernel_stores.checking import checked_rows
+from eskernel_stores.sql.events import Stored, check_text, to_columns
+
+COMMIT_BYTES: Final = 1 << 28
+"""Of payloads and metadata, in one commit at most."""
+
+_BODY, _HEADER = 3, 4
+
+
+class Prepared:
+    """A commit ready to be stored.
+
+    Attributes:
+        index: its place in the batch.
+        stream_id: the stream.
+        expected: the sequence the stream must be at.
+        append_id: 16 bytes, its own or made for it.
+        columns: its events, ready for the table.
+        size: bytes of payloads and metadata.
+        error: why it cannot be stored; then it has no columns.
+    """
+
+    __slots__ = ("append_id", "columns", "error", "expected", "index", "size", "stream_id")
+
+    def __init__(
+        self,
+        index: int,
+        commit: Commit,
+        pack: Callable[[Any, str], bytes],
+        unpack: Callable[[bytes], Any],
+    ) -> None:
+        self.index = index
+        self.stream_id, events, self.expected, append_id = commit
+        self.append_id = b""
+        self.columns: list[Stored] = []
+        self.size = 0
+        self.error: Exception | None = None
+        try:
+            self.append_id = (
+                os.urandom(16) if append_id is None else index_of(append_id).to_bytes(16)
+            )
+            rows = checked_rows(self.stream_id, events, self.expected, pack, unpack)
+            self.size = _checked_size(rows)
+            self.columns = [to_columns(row, self.append_id) for row in rows]
+        except (EskernelError, ValueError, TypeError, OverflowError) as error:
+            self.error = error
+
+
+def check_stream(stream_id: StreamId) -> None:
+    """Raise NotStorable unless the database can keep both names."""
+    if not isinstance(stream_id, tuple) or len(stream_id) != 2:
+        raise NotStorable("stream_id", f"{stream_id!r} is no tuple of two strings")
+    for name, value in zip(("aggregate_type", "aggregate_id"), stream_id, strict=True):
+        check_text(name, value)
+
+
+def _checked_size(rows: Sequence[Row]) -> int:
+    size = sum(len(row[_BODY]) + len(row[_HEADER]) for row in rows)
+    if size > COMMIT_BYTES:
+        raise NotStorable("events", f"{size} bytes are more than {COMMIT_BYTES} in one append")
+    return size
