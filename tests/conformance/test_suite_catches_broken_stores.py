@@ -2,6 +2,7 @@
 
 import time
 
+import broken_at_scale as scale
 import pytest
 
 from eskernel.errors import ConcurrencyConflict
@@ -360,6 +361,33 @@ def _broken(check, *arguments, **options):
         (LetsBrokenChainsGoOn, "a chain breaks at its first conflict"),
         (ReturnsBatchResultsOutOfOrder, "a batch returns results in order"),
         (CannotCloseTwice, "closing twice is harmless"),
+        (scale.CutsLongText, "a payload of a megabyte comes back"),
+        (scale.RefusesLargeWrites, "an append of several megabytes is stored whole"),
+        (scale.RefusesLargeWrites, "a batch of several megabytes is stored"),
+        (scale.RefusesManyEvents, "ten thousand events fit in one append"),
+        (scale.ReadsOnePageOfAnAppend, "a long append sent again under its id is a success"),
+        (
+            scale.ForgetsOldAppends,
+            "an append sent again thousands of events later is a success",
+        ),
+        (scale.SkipsWhereAPageBegins, "a long stream is read in any range"),
+        (
+            scale.SkipsWhereAPageBegins,
+            "readers of a growing stream see whole appends across pages",
+        ),
+        (scale.StopsAfterAPageOfTheLog, "a long log is read with any limit"),
+        (scale.StopsAtAPageWithoutMatches, "filters pass over thousands of events"),
+        (scale.ReadsUnderALock, "a function may use the store that calls it"),
+        (scale.ReadsUnderALockOfItsThread, "the store serves others while a function runs"),
+        (scale.LosesConnections, "errors of functions use nothing up"),
+        (scale.SplitsLargeBatches, "a batch of a thousand commits is stored"),
+        (scale.LooksBeforeItLocks, "of batches at once one wins each stream"),
+        (ShowsAppendsInParts, "readers during batches miss nothing"),
+        (scale.ShowsBatchesBeforeTheyAreWhole, "readers during batches miss nothing"),
+        (
+            scale.BreaksReadersByClosing,
+            "closing while others use the store hangs nobody",
+        ),
     ],
 )
 def test_the_suite_names_what_a_broken_event_store_breaks(store, guarantee):
@@ -369,7 +397,7 @@ def test_the_suite_names_what_a_broken_event_store_breaks(store, guarantee):
 
 @pytest.mark.parametrize("store", [FailsTheWholeBatch, LetsBrokenChainsGoOn, AcceptsNoEvents])
 def test_the_other_guarantees_are_checked_all_the_same(store):
-    assert len(_broken(check_event_store, store)) <= 2
+    assert len(_broken(check_event_store, store)) <= 3
 
 
 def test_a_store_that_forgets_on_closing_is_not_durable():
@@ -381,10 +409,21 @@ def test_a_store_that_forgets_on_closing_is_not_durable():
         "events outlive closing",
         "conflicts outlive closing",
         "append ids outlive closing",
+        "what was acknowledged until closing is stored",
     ]
     assert _broken(check_snapshot_store, MemoryStore, reopen=reopen) == [
         "snapshots outlive closing"
     ]
+
+
+def test_a_store_that_acknowledges_while_it_closes_is_not_durable():
+    reopened = scale.AcknowledgesWhileClosing.reopened
+    (check,) = [
+        check
+        for check in event_store_checks()
+        if check.name == "what was acknowledged until closing is stored"
+    ]
+    assert _broken(run, [check], scale.AcknowledgesWhileClosing, reopened) == [check.name]
 
 
 class KeepsTheLastStored(MemoryStore):
@@ -439,6 +478,14 @@ class MixesUpStreams(MemoryStore):
         (ForgetsReceipts, "snapshots come back exactly"),
         (SharesStates, "states handed in or out are not shared"),
         (MixesUpStreams, "snapshots of any names stay apart"),
+        (
+            scale.KnowsBetterThanASnapshot,
+            "a snapshot behind at or ahead of its stream is kept as it is",
+        ),
+        (
+            scale.MakesAStreamOfASnapshot,
+            "a snapshot of a stream without events is kept",
+        ),
     ],
 )
 def test_the_suite_names_what_a_broken_snapshot_store_breaks(store, guarantee):

@@ -28,13 +28,15 @@ class Store(EventStore, BatchingEventStore, Protocol):
     """What these checks need."""
 
 
-def _commit(
+def commit_of(
     stream_id: StreamId, expected: int, *payloads: Any, append_id: int | None = None
 ) -> Commit:
+    """Return a commit of events with these payloads."""
     return Commit(stream_id, made(stream_id, expected, *payloads), expected, append_id)
 
 
-def _positions(results: Sequence[int | Exception]) -> list[int]:
+def positions_of(results: Sequence[int | Exception]) -> list[int]:
+    """Return the positions of commits that were all stored."""
     for result in results:
         require(isinstance(result, int), f"a commit of the batch failed: {result!r}")
     return [result for result in results if isinstance(result, int)]
@@ -44,8 +46,8 @@ def a_batch_returns_results_in_order(store: Store) -> None:
     """One last position for each commit; the log has the commits in the batch's order."""
     require_equal(list(store.append_batch([])), [], "results of an empty batch")
     streams = [("order", str(number)) for number in range(300)]
-    commits = [_commit(stream_id, 0, *range(1 + len(stream_id[1]))) for stream_id in streams]
-    positions = _positions(store.append_batch(commits))
+    commits = [commit_of(stream_id, 0, *range(1 + len(stream_id[1]))) for stream_id in streams]
+    positions = positions_of(store.append_batch(commits))
     require_equal(len(positions), len(commits), "number of results")
     require_increasing(positions, "positions returned")
     for stream_id, last in zip(streams, positions, strict=True):
@@ -61,12 +63,12 @@ def a_failing_commit_does_not_fail_its_neighbours(store: Store) -> None:
     add(store, OTHER, 0, "one", "two")
     hole = Commit(("a", "2"), made(("a", "2"), 1, "hole"), 0)
     commits = [
-        *(_commit(("a", "1"), 0, "x"), _commit(OTHER, 1, "lost"), hole),
-        *(_commit(("a", "3"), 0, "y", object(), "z"), _commit(("a", "4"), 7, "lost")),
-        *(Commit(("a", "5"), [], 0), _commit(("a", "6"), 0, "y", "z")),
+        *(commit_of(("a", "1"), 0, "x"), commit_of(OTHER, 1, "lost"), hole),
+        *(commit_of(("a", "3"), 0, "y", object(), "z"), commit_of(("a", "4"), 7, "lost")),
+        *(Commit(("a", "5"), [], 0), commit_of(("a", "6"), 0, "y", "z")),
     ]
     first, conflict, bad, unstorable, ahead, empty, last = store.append_batch(commits)
-    _positions([first, last])
+    positions_of([first, last])
     require_conflict(conflict, OTHER, 1, 2)
     require_conflict(ahead, ("a", "4"), 7, 0)
     for error, kind in ((bad, ValueError), (empty, ValueError), (unstorable, NotStorable)):
@@ -82,9 +84,9 @@ def commits_on_one_stream_chain(store: Store) -> None:
     add(store, STREAM, 0, 0)
     commits = []
     for number in range(30):
-        commits.append(_commit(STREAM, 1 + 2 * number, number, number, append_id=number))
-        commits.append(_commit(OTHER, number, number, append_id=100 + number))
-    positions = _positions(store.append_batch(commits))
+        commits.append(commit_of(STREAM, 1 + 2 * number, number, number, append_id=number))
+        commits.append(commit_of(OTHER, number, number, append_id=100 + number))
+    positions = positions_of(store.append_batch(commits))
     require_increasing(positions, "positions returned")
     require_equal(len(stream_of(store, STREAM)), 61, "events in the chained stream")
     require_equal(payloads_of(store, OTHER), [*range(30)], "payloads of the other")
@@ -94,27 +96,27 @@ def a_chain_breaks_at_its_first_conflict(store: Store) -> None:
     """The rest conflicts too, even where it would fit by chance: it was decided on what failed."""
     add(store, STREAM, 0, "somebody else's")
     before = log_of(store)
-    chain = [_commit(STREAM, expected, f"decided at {expected}") for expected in range(3)]
-    results = store.append_batch([chain[0], _commit(OTHER, 0, "fine"), *chain[1:]])
+    chain = [commit_of(STREAM, expected, f"decided at {expected}") for expected in range(3)]
+    results = store.append_batch([chain[0], commit_of(OTHER, 0, "fine"), *chain[1:]])
     require_conflict(results[0], STREAM, 0, 1)
     for result in results[2:]:
         require(isinstance(result, ConcurrencyConflict), f"a broken chain went on: {result!r}")
     require_equal(payloads_of(store, STREAM), ["somebody else's"], "payloads of the chain's stream")
     require_equal(payloads_of(store, OTHER), ["fine"], "payloads of the other")
     require_equal(log_of(store)[:-1], before, "the log but for its last event")
-    _positions(store.append_batch([_commit(STREAM, 1, "decided again")]))
+    positions_of(store.append_batch([commit_of(STREAM, 1, "decided again")]))
 
 
 def commits_sent_again_under_their_ids_are_a_success(store: Store) -> None:
     """In a later batch, by themselves, or together with what follows them in a chain."""
-    chain = [_commit(STREAM, number, number, append_id=number) for number in range(4)]
-    positions = _positions(store.append_batch(chain[:2]))
-    positions += _positions(store.append_batch(chain[1:3]))[1:]
-    again = _positions(store.append_batch(chain))
+    chain = [commit_of(STREAM, number, number, append_id=number) for number in range(4)]
+    positions = positions_of(store.append_batch(chain[:2]))
+    positions += positions_of(store.append_batch(chain[1:3]))[1:]
+    again = positions_of(store.append_batch(chain))
     require_equal(again[:3], positions, "positions of commits sent again")
     require_equal(payloads_of(store, STREAM), [0, 1, 2, 3], "payloads")
     before = log_of(store)
-    twice = _positions(store.append_batch([chain[3], chain[3], chain[0]]))
+    twice = positions_of(store.append_batch([chain[3], chain[3], chain[0]]))
     require_equal(twice, [again[3], again[3], again[0]], "positions of commits sent twice")
     other, append_id = store.append_batch([chain[2]._replace(append_id=99)]), chain[2].append_id
     require_conflict(other[0], STREAM, 2, 4)

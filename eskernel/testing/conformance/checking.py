@@ -38,12 +38,12 @@ class Check(Generic[S]):
 
     Attributes:
         function: the check itself; its name is the guarantee, its docstring says more.
-        needs: what must be there for the check to apply: a store with `append_batch`, one that is
-            `immediate`, or a function `reopen`.
+        needs: what must be there for the check to apply: a store with `append_batch` or, of
+            snapshots, with `append`; one that is `immediate`; or a function `reopen`.
     """
 
     function: Callable[..., None]
-    needs: Literal["append_batch", "immediate", "reopen"] | None = None
+    needs: Literal["append", "append_batch", "immediate", "reopen"] | None = None
 
     @property
     def __name__(self) -> str:
@@ -77,9 +77,7 @@ class Check(Generic[S]):
             return opened[-1]
 
         try:
-            if self.needs in ("append_batch", "immediate") and not getattr(
-                opened[0], self.needs, None
-            ):
+            if self.needs not in (None, "reopen") and not getattr(opened[0], self.needs, None):
                 return False
             self.function(opened[0], *([open_again] if self.needs == "reopen" else []))
             return True

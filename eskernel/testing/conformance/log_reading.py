@@ -48,13 +48,14 @@ def _matches(
     )
 
 
-def _require_read(
+def require_read(
     store: EventStore,
     log: list[Event],
     wanted: Range,
     limit: int | None,
     **filters: Collection[str],
 ) -> None:
+    """Require that the page asked for has the events of `log` it should, and reaches its end."""
     inside = [event for event in log if wanted.contains(event.position or 0)][:limit]
     reached = inside[-1].position if inside else max(wanted.start - 1, 0)
     expected = [event for event in inside if _matches(event, **filters)]
@@ -78,7 +79,7 @@ def fold_all_reads_the_range_asked_for(store: EventStore) -> None:
     log = _fill(store)
     inner = [Range(log[at].position or 0, log[at + 9].position) for at in range(0, 40, 7)]
     for wanted in (*RANGES, *inner):
-        _require_read(store, log, wanted, None)
+        require_read(store, log, wanted, None)
 
 
 def fold_all_filters_by_type_and_aggregate_type(store: EventStore) -> None:
@@ -86,7 +87,7 @@ def fold_all_filters_by_type_and_aggregate_type(store: EventStore) -> None:
     log = _fill(store)
     for filters in _FILTERS:
         for wanted in (Range(), Range(7), Range(10, 31), Range(99)):
-            _require_read(store, log, wanted, None, **filters)
+            require_read(store, log, wanted, None, **filters)
 
 
 def limit_counts_filtered_events_too(store: EventStore) -> None:
@@ -94,21 +95,21 @@ def limit_counts_filtered_events_too(store: EventStore) -> None:
     log = _fill(store)
     for filters in _FILTERS:
         for limit in (0, 1, 2, 7, 53, 54, 55, 10_000):
-            _require_read(store, log, Range(), limit, **filters)
-            _require_read(store, log, Range(11, 29), limit, **filters)
+            require_read(store, log, Range(), limit, **filters)
+            require_read(store, log, Range(11, 29), limit, **filters)
 
 
 def position_reached_of_nothing_is_just_before_the_range(store: EventStore) -> None:
     """In an empty log, past the end, in an empty range and with limit 0; never below 0."""
     for start in (0, 1, 2, 500):
         for wanted in (Range(start), Range(start, start), Range(start, start + 3)):
-            _require_read(store, [], wanted, None)
+            require_read(store, [], wanted, None)
     log = _fill(store)
     end = store.last_position()
     for start in (0, 1, 5, end, end + 1, end + 2, end + 500):
-        _require_read(store, log, Range(start), 0)
-        _require_read(store, log, Range(start, start), None)
-        _require_read(store, log, Range(start, 1), None, types={"opened"})
+        require_read(store, log, Range(start), 0)
+        require_read(store, log, Range(start, start), None)
+        require_read(store, log, Range(start, 1), None, types={"opened"})
 
 
 def paging_through_the_log_meets_each_event_once(store: EventStore) -> None:

@@ -89,10 +89,12 @@ def many_threads_write_many_streams(store: EventStore) -> None:
     require_equal(len(log_of(store)), _THREADS * APPENDS * SIZE, "events in the log")
 
 
-def write(store: EventStore, stream_id: StreamId, tell: Callable[[int], Any] = int) -> list[int]:
+def write(
+    store: EventStore, stream_id: StreamId, tell: Callable[[int], Any] = int, begin: int = 0
+) -> list[int]:
     """Append `APPENDS` times, telling each last sequence; return the positions."""
     positions = []
-    for sequence in range(0, APPENDS * SIZE, SIZE):
+    for sequence in range(begin, begin + APPENDS * SIZE, SIZE):
         positions.append(add(store, stream_id, sequence, *range(SIZE)))
         tell(sequence + SIZE)
     return positions

@@ -80,23 +80,6 @@ def declared_types_are_read_with_the_readers_codec(store: EventStore) -> None:
         require_equal(dict(event.metadata), given.metadata, "declared metadata")
 
 
-def a_thousand_events_fit_in_one_append(store: EventStore) -> None:
-    """They are stored like any others."""
-    last = add(store, STREAM, 0, *range(1000))
-    found = [(event.sequence, event.position, event.payload) for event in stream_of(store, STREAM)]
-    expected = [(number + 1, last - 999 + number, number) for number in range(1000)]
-    require_equal(found, expected, "sequences, positions and payloads")
-    require_equal(len(log_of(store)), 1000, "events in the log")
-
-
-def a_payload_of_a_megabyte_comes_back(store: EventStore) -> None:
-    """A million bytes, and as many characters."""
-    for sequence, payload in enumerate((bytes(range(250)) * 4000, "\u00e9x'" * 250_000)):
-        add(store, STREAM, sequence, payload)
-        found = [event.payload for event in stream_of(store, STREAM)]
-        require(found[-1] == payload, f"a large {type(payload).__name__} came back changed")
-
-
 def streams_of_any_names_stay_apart(store: EventStore) -> None:
     """Paths, wildcards, quotes, case, blanks, unicode forms, 255 characters: all are just names."""
     streams: list[StreamId] = [("t", name) for name in IDENTIFIERS]
@@ -127,8 +110,6 @@ CHECKS = (
     payloads_come_back_exactly,
     everything_else_comes_back_exactly,
     declared_types_are_read_with_the_readers_codec,
-    a_thousand_events_fit_in_one_append,
-    a_payload_of_a_megabyte_comes_back,
     streams_of_any_names_stay_apart,
     filters_take_names_literally,
 )

@@ -7,24 +7,30 @@ from itertools import chain
 from eskernel.contracts import EventStore, SnapshotStore
 from eskernel.testing.conformance import (
     atomicity,
+    batch_races,
     batches,
     closing,
+    closing_in_use,
     conflicts,
     folding,
+    large,
     log_reading,
+    long_streams,
+    nesting,
     ordering,
     races,
     round_trips,
     rows,
     snapshot_values,
     snapshots,
+    snapshots_of_streams,
     watching,
 )
 from eskernel.testing.conformance.checking import Check, Factory, Reopen, run
 
 _MODULES = (
-    *(ordering, conflicts, atomicity, folding, log_reading),
-    *(round_trips, races, watching, closing),
+    *(ordering, conflicts, atomicity, folding, log_reading, round_trips),
+    *(large, long_streams, nesting, races, watching, closing, closing_in_use),
 )
 
 
@@ -34,11 +40,13 @@ def event_store_checks() -> tuple[Check[EventStore], ...]:
     With pytest: `@pytest.mark.parametrize("check", event_store_checks())`.
     """
     plain = chain.from_iterable(module.CHECKS for module in _MODULES)
+    of_batches = (*batches.CHECKS, *large.BATCH_CHECKS, *batch_races.CHECKS)
+    of_durability = (*closing.DURABILITY_CHECKS, *closing_in_use.DURABILITY_CHECKS)
     return (
         *(Check(function) for function in plain),
-        *(Check(function, needs="append_batch") for function in batches.CHECKS),
+        *(Check(function, needs="append_batch") for function in of_batches),
         *(Check(function, needs="immediate") for function in rows.CHECKS),
-        *(Check(function, needs="reopen") for function in closing.DURABILITY_CHECKS),
+        *(Check(function, needs="reopen") for function in of_durability),
     )
 
 
@@ -46,6 +54,7 @@ def snapshot_store_checks() -> tuple[Check[SnapshotStore], ...]:
     """Return every guarantee of a SnapshotStore as a check to call with a factory."""
     return (
         *(Check(function) for function in (*snapshots.CHECKS, *snapshot_values.CHECKS)),
+        *(Check(function, needs="append") for function in snapshots_of_streams.CHECKS),
         Check(closing.snapshots_outlive_closing, needs="reopen"),
     )
 

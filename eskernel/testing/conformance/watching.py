@@ -10,6 +10,7 @@ from eskernel.testing.conformance.races import APPENDS, SIZE, sequences, write
 from eskernel.testing.conformance.threads import at_once
 from eskernel.testing.conformance.tools import (
     STREAM,
+    add,
     log_of,
     page_of,
     require,
@@ -17,24 +18,38 @@ from eskernel.testing.conformance.tools import (
     stream_of,
     with_event,
 )
-from eskernel.values import Event, Range
+from eskernel.values import Event, Range, StreamId
 
 
 def readers_of_a_growing_stream_see_whole_appends(store: EventStore) -> None:
     """No hole, no part of an append, nothing taken back, and all that was acknowledged before."""
-    acknowledged = [0]
+    _grow(store, STREAM, 0)
+
+
+def readers_of_a_growing_stream_see_whole_appends_across_pages(store: EventStore) -> None:
+    """Also where the end of a page lies within an append."""
+    for begin in (960, 1980):
+        stream_id = ("order", str(begin))
+        add(store, stream_id, 0, *range(begin))
+        _grow(store, stream_id, begin)
+
+
+def _grow(store: EventStore, stream_id: StreamId, begin: int) -> None:
+    acknowledged = [begin]
 
     def watch(running: Callable[[], bool]) -> None:
-        seen = 0
+        seen = begin
         while running():
             told = max(seen, acknowledged[0])
-            found = [event.sequence for event in stream_of(store, STREAM)]
+            found = [event.sequence for event in stream_of(store, stream_id)]
             require_equal(found, sequences(len(found) // SIZE), "sequences")
             require(len(found) >= told, f"{told} were there, then {len(found)}")
             seen = len(found)
 
-    writer = partial(write, store, STREAM, lambda last: acknowledged.__setitem__(0, last))
-    at_once([writer], [watch] * 3)
+    def tell(last: int) -> None:
+        acknowledged[0] = last
+
+    at_once([partial(write, store, stream_id, tell, begin)], [watch] * 3)
 
 
 def readers_of_the_growing_log_miss_nothing(store: EventStore) -> None:
@@ -73,5 +88,6 @@ def _watch_position(store: EventStore, running: Callable[[], bool]) -> None:
 
 CHECKS = (
     readers_of_a_growing_stream_see_whole_appends,
+    readers_of_a_growing_stream_see_whole_appends_across_pages,
     readers_of_the_growing_log_miss_nothing,
 )
