@@ -10,7 +10,7 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench wheel clean
+.PHONY: help demo test crash lint bench wheel clean
 .SECONDARY:
 
 help: ## list the targets
@@ -24,6 +24,9 @@ demo: $(VENV)/.with-core ## see it run
 test: $(VENV)/.with-test ## run the tests, with branch coverage
 	$(RUN) -m pytest --cov -m "not stress"
 	$(RUN) -m pytest -m stress
+
+crash: $(VENV)/.with-test ## kill writers by the hundred and look for what is lost
+	$(RUN) scripts/crash.py
 
 lint: $(VENV)/.with-lint ## check style, types and the direction of imports
 	$(RUN) -m ruff check .

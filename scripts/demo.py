@@ -1,28 +1,36 @@
 """See event sourcing work: `make demo`.
 
-A bank account goes through everything eskernel promises. Every step checks what it shows, and the
-first that is not as it should be ends the demo with exit status 1. The steps come first, in the
-order they run; `demo_screen` prints.
+A bank account goes through everything eskernel promises, on SQLite in a temporary folder, and at
+last a second process brings it back from disk. Every step checks what it shows, and the first that
+is not as it should be ends the demo with exit status 1. The steps come first, in the order they
+run; `demo_screen` prints.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import structlog
 from demo_screen import block, fact, failed, heading, print_anywhere, show_command, title
+from demo_second_process import SecondProcessFailed, second_process
+from demo_slot_machine import SlotMachine
 
 from domains import bank_account
 from eskernel import Accepted, Command, Event, Kernel
+from eskernel.contracts import EventStore
 from eskernel.errors import AggregateCrashed, CommandRejected, EskernelError
-from eskernel_stores import MemoryStore
+from eskernel_stores import open_store
 
 ACCOUNT = ("bank_account", "acc-1")
 MACHINE = ("slot_machine", "s-1")
-STARTED = ("actor-pool", "outer-pool", "aggregate-supervisor", "aggregate-manager", "timer")
+STARTED = {"actor-pool", "committer", "aggregate-supervisor", "aggregate-manager", "timer"}
 
 IDLE = 0.75
 """Seconds after which an idle aggregate is stopped; 5 unless you say otherwise."""
@@ -30,48 +38,17 @@ PATIENCE = 10.0
 """Seconds to wait for what happens on other threads."""
 
 
-class SlotMachine:
-    """A domain with a bug: whoever kicks the machine meets an exception.
-
-    A domain is usually a module; any object with these three functions will do.
-    """
-
-    @staticmethod
-    def init() -> int:
-        """Return the games played on a new machine."""
-        return 0
-
-    @staticmethod
-    def handle_command(command: Command, _games: int) -> dict[str, Any]:
-        """Let it play; anything else it cannot stand."""
-        if command.type == "play":
-            return {"type": "played"}
-        raise RuntimeError("the reels are stuck")
-
-    @staticmethod
-    def apply_event(_payload: dict[str, Any], games: int) -> int:
-        """Count the game."""
-        return games + 1
-
-
 def main() -> int:
     """Run the steps; return the exit status."""
     print_anywhere()
     log = keep_the_log()
-    store = MemoryStore()
-    domains = {"bank_account": bank_account, "slot_machine": SlotMachine}
     began = time.monotonic()
     title("eskernel: pure domains, stored as events, on supervised actors")
     try:
-        with Kernel(domains, store, passivation_timeout=IDLE) as kernel:
-            start(kernel)
-            deposit(kernel)
-            withdraw(kernel)
-            overdraw(kernel)
-            passivate(kernel)
-            rehydrate(kernel, store)
-            repeat(kernel, store)
-            crash(kernel, log)
+        with TemporaryDirectory(prefix="eskernel-demo-") as folder:
+            url = f"sqlite:///{Path(folder) / 'bank.db'}"
+            in_this_process(url, log)
+            rehydrate_from_disk(url)
     except (NotAsItShould, EskernelError) as error:
         kind = "" if isinstance(error, NotAsItShould) else f"{type(error).__name__}: "
         failed(f"{kind}{error}", log)
@@ -83,12 +60,31 @@ def main() -> int:
 # The steps.
 
 
-def start(kernel: Kernel) -> None:
-    heading("Start the supervision tree")
+def in_this_process(url: str, log: list[str]) -> None:
+    """Run all steps but the last; the kernel is stopped and the store closed after them."""
+    domains = {"bank_account": bank_account, "slot_machine": SlotMachine}
+    with (
+        closing(open_store(url)) as store,
+        Kernel(domains, store, passivation_timeout=IDLE) as kernel,
+    ):
+        start(kernel, url)
+        deposit(kernel)
+        withdraw(kernel)
+        overdraw(kernel)
+        passivate(kernel)
+        rehydrate(kernel, store)
+        repeat(kernel, store)
+        crash(kernel, log)
+
+
+def start(kernel: Kernel, url: str) -> None:
+    heading("Start the supervision tree, on SQLite")
+    fact("events go to", url)
     tree = kernel.tree()
     block(str(tree))
-    running = [node.name for node in tree.walk() if node.alive]
-    check("running", running, ["kernel", *STARTED])
+    names = [node.name for node in tree.walk()]
+    check("running", [node.name for node in tree.walk() if node.alive], names)
+    check("missing", sorted(STARTED.difference(names)), [])
     check("live aggregates", live(kernel), [])
 
 
@@ -126,7 +122,7 @@ def passivate(kernel: Kernel) -> None:
     check("its actor still alive", actor is not None and actor.is_alive(), False)
 
 
-def rehydrate(kernel: Kernel, store: MemoryStore) -> None:
+def rehydrate(kernel: Kernel, store: EventStore) -> None:
     heading("Deposit 50: the account is back, rebuilt from its events")
     check("what is stored", facts(stream(store)), ["1 deposited 100", "2 withdrawn 10"])
     done = dispatch(kernel, Command(*ACCOUNT, "deposit", {"amount": 50}))
@@ -135,7 +131,7 @@ def rehydrate(kernel: Kernel, store: MemoryStore) -> None:
     check("live aggregates", live(kernel), ["bank_account/acc-1"])
 
 
-def repeat(kernel: Kernel, store: MemoryStore) -> None:
+def repeat(kernel: Kernel, store: EventStore) -> None:
     heading("Deposit 25 twice with one command_id: counted once")
     command = Command(*ACCOUNT, "deposit", {"amount": 25}, command_id="transfer-7")
     first, second = dispatch(kernel, command), dispatch(kernel, command)
@@ -159,6 +155,17 @@ def crash(kernel: Kernel, log: list[str]) -> None:
     done = dispatch(kernel, Command(*ACCOUNT, "withdraw", {"amount": 65}))
     check("the account goes on at sequence", done.sequence, 5)
     check("restarts in the tree", sum(node.restarts for node in kernel.tree().walk()), 0)
+
+
+def rehydrate_from_disk(url: str) -> None:
+    heading("Stop, and start a second process: the account is back, from disk")
+    try:
+        found = second_process(url, ACCOUNT)
+    except SecondProcessFailed as error:
+        raise NotAsItShould(f"the second process: {error}") from None
+    fact("process", f"{found.pid}, not {os.getpid()}")
+    check("events replayed", found.replayed, 5)
+    check("state, sequence", (found.state, found.sequence), ({"balance": 100}, 5))
 
 
 # What the steps share.
@@ -205,7 +212,7 @@ def wait_until(what: str, holds: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-def stream(store: MemoryStore) -> list[Event]:
+def stream(store: EventStore) -> list[Event]:
     """Return the account's events as the store holds them."""
     return store.fold(ACCOUNT, lambda events, event: [*events, event], [])
 

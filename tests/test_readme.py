@@ -23,6 +23,7 @@ import eskernel_stores
 from domains import bank_account, order
 from eskernel import Command, Kernel, errors
 from eskernel_stores import MemoryStore
+from eskernel_stores.opening import ALLOWED
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -132,6 +133,7 @@ def save_module(code: str, folder: Path) -> bool:
 
 def test_every_python_block_runs_and_gives_the_results_it_shows(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "readme"}
     modules = set(sys.modules)
     try:
@@ -208,6 +210,11 @@ def test_the_configuration_table_lists_every_option_with_its_default():
     assert rows == [(f"`{option.name}`", f"`{option.default!r}`") for option in options]
     positional = [option.name for option in options if option.kind is not option.KEYWORD_ONLY]
     assert positional == ["snapshot_store"]
+
+
+def test_the_table_of_stores_has_every_form_of_url_that_open_store_knows():
+    urls = re.findall(r"`(\w+:[^`]*)`", " ".join(row[0] for row in table_under("Choose a store")))
+    assert [url.split(":")[0] for url in urls] == [form.split(":")[0] for form in ALLOWED]
 
 
 def errors_of_failure_table() -> dict[str, set[str]]:

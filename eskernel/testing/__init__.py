@@ -10,19 +10,37 @@ from eskernel.testing.conformance import (
     event_store_checks,
     snapshot_store_checks,
 )
+from eskernel.testing.crash import (
+    BrokenByCrash,
+    CrashReport,
+    NotRecordable,
+    check_bit_flips,
+    check_crashes,
+    check_outages,
+    check_power_cuts,
+    check_truncations,
+)
 from eskernel.testing.decider import Decider, Outcome, decider
 from eskernel.testing.purity import BrokenContract
 
 __all__ = [
+    "BrokenByCrash",
     "BrokenContract",
     "BrokenGuarantee",
     "BrokenGuarantees",
     "Check",
+    "CrashReport",
     "Decider",
     "ManualClock",
+    "NotRecordable",
     "Outcome",
+    "check_bit_flips",
+    "check_crashes",
     "check_event_store",
+    "check_outages",
+    "check_power_cuts",
     "check_snapshot_store",
+    "check_truncations",
     "decider",
     "event_store_checks",
     "snapshot_store_checks",

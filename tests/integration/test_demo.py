@@ -15,8 +15,11 @@ DEMO = ROOT / "scripts" / "demo.py"
 COLOUR = re.compile(r"\x1b\[\d+m")
 
 FACTS = """
+✓ events go to: sqlite:///
+├── committer (Committer)
 ├── aggregate-supervisor (AggregateSupervisor)
-✓ running: kernel, actor-pool, outer-pool, aggregate-supervisor, aggregate-manager, timer
+✓ running: kernel, actor-pool, outer-pool,
+✓ missing: none
 → bank_account/acc-1: deposit {'amount': 100}
 ✓ events stored: 1 deposited 100
 → bank_account/acc-1: withdraw {'amount': 10}
@@ -39,11 +42,16 @@ kernel log: warning: aggregate_crashed ('slot_machine', 's-1')
 ✓ a fresh actor goes on at sequence: 2
 ✓ state, sequence: {'balance': 165}, 4
 ✓ the account goes on at sequence: 5
+✓ process:
+✓ events replayed: 5
+✓ state, sequence: {'balance': 100}, 5
 All as it should be
 """
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, folder: Path = ROOT, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments, by default the demo as `make demo` does."""
     return subprocess.run(
         [sys.executable, *(arguments or [str(DEMO)])],
@@ -51,6 +59,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         encoding="utf-8",
         timeout=60,
         check=False,
+        cwd=folder,
         env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
     )
 
@@ -112,8 +121,8 @@ import demo
 demo.PATIENCE = 0.1
 """
 FORGETFUL = """
-from eskernel_stores import MemoryStore
-MemoryStore.fold = lambda self, stream, function, initial, range=None: initial
+from eskernel_stores.sql import SqlStore
+SqlStore.fold = lambda self, stream, function, initial, range=None: initial
 """
 COUNTED_TWICE = """
 import eskernel, functools
@@ -127,6 +136,20 @@ def swallow(self, command):
     try: return dispatch(self, command)
     except AggregateCrashed: return None
 Kernel.dispatch = swallow
+"""
+VOLATILE = """
+import eskernel_stores
+class Volatile(eskernel_stores.MemoryStore):
+    immediate = False
+eskernel_stores.open_store = lambda url: Volatile()
+"""
+ALONE = """
+import demo_second_process
+demo_second_process.__file__ = "no/such/file.py"
+"""
+LATE = """
+import demo_second_process
+demo_second_process.PATIENCE = 0.01
 """
 
 
@@ -164,15 +187,46 @@ Kernel.dispatch = swallow
             "the caller gets: None, but it should be AggregateCrashed",
             id="crashes are swallowed",
         ),
+        pytest.param(
+            VOLATILE,
+            "events replayed: 0, but it should be 5",
+            id="nothing is on disk",
+        ),
+        pytest.param(
+            ALONE,
+            "the second process: exit status 2: ",
+            id="there is no second process",
+        ),
+        pytest.param(
+            LATE,
+            "the second process: still running after 0.01 seconds",
+            id="the second process hangs",
+        ),
     ],
 )
-def test_the_demo_fails_and_says_why_when_something_is_broken(broken, message):
-    done = run_after(broken)
+def test_the_demo_fails_and_says_why_when_something_is_broken(broken, message, tmp_path):
+    done = run_after(broken, TMPDIR=str(tmp_path))
     assert done.returncode == 1
     assert done.stderr.startswith("\nFAILED: ")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "All as it should be" not in done.stdout
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_the_demo_runs_in_any_folder_and_leaves_nothing_behind(tmp_path):
+    elsewhere, temporary = tmp_path / "else where", tmp_path / "temporary"
+    elsewhere.mkdir()
+    temporary.mkdir()
+    done = run(folder=elsewhere, TMPDIR=str(temporary))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"sqlite:///{temporary}" in done.stdout
+    assert [*elsewhere.iterdir(), *temporary.iterdir()] == []
+
+
+def test_the_second_process_is_another_one(successful):
+    second, first = re.findall(r"✓ process: (\d+), not (\d+)$", successful.stdout, re.MULTILINE)[0]
+    assert second != first
 
 
 def test_there_is_no_colour_in_a_pipe(successful):
