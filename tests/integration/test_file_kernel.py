@@ -1,0 +1,99 @@
+"""A Kernel on FileStore: group commit, and what is there after the process."""
+
+import json
+from contextlib import closing
+
+import pytest
+from kernel_helpers import TYPE, Gate, add
+from support import eventually
+
+from eskernel.errors import StoreUnavailable
+from eskernel_stores.file import FileStore
+
+
+class HeldStore(FileStore):
+    """Notes how many appends each durable write had; `before` runs before it."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.sizes = []
+        self.before = lambda: None
+
+    def append_batch(self, commits):
+        self.sizes.append(len(commits))
+        self.before()
+        return super().append_batch(commits)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with closing(HeldStore(tmp_path)) as store:
+        yield store
+
+
+def lines(root):
+    """Return the log, line by line."""
+    return [
+        json.loads(line)
+        for segment in sorted(root.glob("log-*.jsonl"))
+        for line in segment.read_text().splitlines()
+    ]
+
+
+def test_commands_that_wait_are_lines_of_one_durable_write(start, store, tmp_path):
+    kernel, gate = start(), Gate()
+    store.before = gate
+    with gate:
+        first = kernel.submit(add("first", 0))
+        gate.wait()
+        one = [kernel.submit(add("one", number)) for number in range(5)]
+        others = [kernel.submit(add(f"other {number}", 0)) for number in range(5)]
+        eventually(lambda: len(kernel._runtime.services.commits) == 11)
+    assert first.result(10).sequence == 1
+    assert [future.result(10).sequence for future in one] == [1, 2, 3, 4, 5]
+    assert {future.result(10).sequence for future in others} == {1}
+    assert store.sizes == [1, 10]
+    written = lines(tmp_path)
+    assert [line["write"] for line in written] == [1, *[2] * 10]
+    assert len({line["append"] for line in written}) == 11
+    assert [line["sequence"] for line in written if line["stream"][1] == "one"] == [1, 2, 3, 4, 5]
+
+
+def test_an_account_is_there_for_the_next_kernel(start, store, tmp_path):
+    kernel = start()
+    for number in range(5):
+        kernel.dispatch(add("a", number, command_id=f"c-{number}"))
+    state = kernel.state_of(TYPE, "a")
+    kernel.stop()
+    store.close()
+    with closing(FileStore(tmp_path)) as again:
+        successor = start(event_store=again)
+        assert successor.state_of(TYPE, "a") == state
+        assert successor.dispatch(add("a", 4, command_id="c-4")).sequence == 5
+        successor.stop()
+
+
+def test_after_a_disk_failed_to_sync_dispatch_says_so_until_the_store_is_opened_again(
+    start, store, tmp_path, monkeypatch
+):
+    kernel = start()
+    kernel.dispatch(add("a", 0))
+
+    def fail(_):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fdatasync", fail)
+        with pytest.raises(StoreUnavailable) as unknown:
+            kernel.dispatch(add("a", 1, command_id="c-1"))
+    assert unknown.value.outcome_unknown
+    with pytest.raises(StoreUnavailable, match="open") as refused:
+        kernel.dispatch(add("b", 1))
+    assert not refused.value.outcome_unknown
+    kernel.stop()
+    store.close()
+    with closing(FileStore(tmp_path)) as again:
+        successor = start(event_store=again)
+        assert successor.dispatch(add("a", 1, command_id="c-1")).sequence == 2
+        assert successor.state_of(TYPE, "a")[1] == 2
+        successor.stop()
