@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from copy import copy
+from collections.abc import Sequence
+from time import monotonic, sleep
 from typing import Any, Protocol
 
 from pykka import ActorRef
 from pykka._envelope import Envelope
 
+from eskernel.actors.outcomes import ChainBroken, Outcome, failure, one_by_one, own
 from eskernel.actors.supervision import SupervisedActor
 from eskernel.contracts import BatchingEventStore, Commit, EventStore
-from eskernel.errors import EskernelError, StoreUnavailable
+from eskernel.errors import StoreUnavailable
 
 MAX_BATCH = 1000
 """Appends in one durable write at most."""
-Outcome = int | Exception
+_QUICK = 1e-3  # seconds; a slower write gives its callers time enough to come back
+_PAUSE = 20e-6  # seconds; with what the system adds, some 80
 _WORK = object()
 # Put straight into the inbox, as a caller is kept waiting by whatever `tell` does besides.
 _NUDGE = Envelope(_WORK)
@@ -36,10 +37,6 @@ class Chain:
 
     def __init__(self) -> None:
         self.broken = False
-
-
-class ChainBroken(EskernelError):
-    """An append was not sent because the one it was decided upon failed."""
 
 
 class Wakeable(Protocol):
@@ -146,8 +143,9 @@ class Committer(SupervisedActor):
     def __init__(self, queue: CommitQueue, store: EventStore) -> None:
         super().__init__()
         self._queue = queue
+        self._callers_come_back = False
         self._write = (
-            store.append_batch if isinstance(store, BatchingEventStore) else _one_by_one(store)
+            store.append_batch if isinstance(store, BatchingEventStore) else one_by_one(store)
         )
 
     def on_start(self) -> None:
@@ -159,6 +157,8 @@ class Committer(SupervisedActor):
         """Write what waits, one batch a message: a stop request is not kept waiting."""
         if message is not _WORK:
             return super()._handle_receive(message)
+        if self._callers_come_back:
+            sleep(_PAUSE)
         self._write_some()
         self._queue.remind()
         return None
@@ -173,7 +173,13 @@ class Committer(SupervisedActor):
         batch = self._queue.look()
         sent = [append for append in batch if _unsent(append)]
         self._queue.under_way = sent
-        _hand_out(batch, sent, self._write_batch(sent))
+        start = monotonic()
+        results = self._write_batch(sent)
+        # Else two halves of the callers would take turns, each waiting for the other's write. A
+        # single caller is never kept waiting. Measured with 16 callers on SQLite: 1.24 times the
+        # throughput, and answers in 0.8 of the time.
+        self._callers_come_back = len(sent) > 1 and monotonic() - start < _QUICK
+        _hand_out(batch, sent, results)
         self._queue.under_way = []
         self._queue.drop_done()
         return len(batch)
@@ -186,8 +192,8 @@ class Committer(SupervisedActor):
             if len(results) != len(appends) or None in results:
                 raise ValueError(f"append_batch returned {results!r} for {len(appends)} commits")
         except Exception as error:  # noqa: BLE001 - every waiting caller must hear of it
-            return [_own(_failure(error)) for _ in appends]
-        return [_failure(one) if isinstance(one, Exception) else one for one in results]
+            return [own(failure(error)) for _ in appends]
+        return [failure(one) if isinstance(one, Exception) else one for one in results]
 
 
 def _unsent(append: WaitingAppend) -> bool:
@@ -208,39 +214,3 @@ def _hand_out(
             append.result = ChainBroken("the append before this one failed; nothing was sent")
     for actor in dict.fromkeys(append.actor for append in batch):
         actor.wake()
-
-
-def _own(error: Exception) -> Exception:
-    """Return a copy for one caller: whoever raises an error adds to its traceback."""
-    own = copy(error)
-    own.__cause__ = error.__cause__
-    return own
-
-
-def _failure(error: Exception) -> Exception:
-    if isinstance(error, EskernelError):
-        return error
-    return StoreUnavailable.because(error, outcome_unknown=True)
-
-
-def _one_by_one(store: EventStore) -> Callable[[Sequence[Commit]], list[Outcome]]:
-    """Return an append_batch for a store without one."""
-    parameters = inspect.signature(store.append).parameters.values()
-    with_id = any(one.name == "append_id" or one.kind is one.VAR_KEYWORD for one in parameters)
-
-    def append_batch(commits: Sequence[Commit]) -> list[Outcome]:
-        failed: dict[Any, Exception] = {}
-        return [append(commit, failed) for commit in commits]
-
-    def append(commit: Commit, failed: dict[Any, Exception]) -> Outcome:
-        stream_id, events, expected, append_id = commit
-        if stream_id in failed:
-            return ChainBroken("the append before this one failed")
-        options = {"append_id": append_id} if with_id else {}
-        try:
-            return store.append(stream_id, events, expected_sequence=expected, **options)
-        except Exception as error:  # noqa: BLE001 - one append never fails its neighbours
-            failed[stream_id] = _failure(error)
-            return failed[stream_id]
-
-    return append_batch

@@ -9,7 +9,8 @@ from eskernel.values import Accepted
 
 if TYPE_CHECKING:
     from eskernel.actors.aggregate.pipelined import PipelinedActor
-    from eskernel.actors.committer import Chain, Outcome
+    from eskernel.actors.committer import Chain
+    from eskernel.actors.outcomes import Outcome
     from eskernel.contracts import Commit
 
 NO_APPEND = 0

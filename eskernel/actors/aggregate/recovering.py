@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from eskernel.actors.aggregate.entry import NO_APPEND, Entry
 from eskernel.actors.aggregate.limits import MAX_CONFLICTS
-from eskernel.actors.committer import Chain, ChainBroken
+from eskernel.actors.committer import Chain
+from eskernel.actors.outcomes import ChainBroken
 from eskernel.errors import ConcurrencyConflict, StoreUnavailable
 
 if TYPE_CHECKING:

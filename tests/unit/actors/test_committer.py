@@ -8,7 +8,8 @@ import pytest
 import structlog
 from support import eventually, new_seed, run_threads
 
-from eskernel.actors.committer import MAX_BATCH, Chain, ChainBroken, CommitQueue, Committer
+from eskernel.actors.committer import MAX_BATCH, Chain, CommitQueue, Committer
+from eskernel.actors.outcomes import ChainBroken
 from eskernel.actors.supervision import Backoff, ChildSpec, Supervisor, stop_and_wait, watch
 from eskernel.contracts import Commit
 from eskernel.errors import ConcurrencyConflict, KernelStopped, StoreUnavailable
@@ -131,6 +132,44 @@ def test_while_one_batch_is_written_the_next_one_gathers():
     eventually(lambda: len(queue) == 0)
     assert store.batches == [["first"], ["a", "b", "c"]]
     assert ref.stop(timeout=DEADLINE)
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """How long the committer has paused, each time."""
+    pauses = []
+    monkeypatch.setattr("eskernel.actors.committer.sleep", pauses.append)
+    return pauses
+
+
+def test_a_single_caller_is_never_kept_waiting(pauses):
+    queue, store = CommitQueue(), Batches()
+    ref = Committer.start(queue, store)
+    for number in range(5):
+        append = Waiting("a", number)
+        queue.put(append)
+        eventually(lambda append=append: append.result is not None)
+    assert ref.stop(timeout=DEADLINE)
+    assert pauses == []
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_after_a_quick_write_of_several_their_callers_may_come_back(pauses, monkeypatch, slow):
+    if slow:
+        monkeypatch.setattr("eskernel.actors.committer._QUICK", 0.0)
+    queue, store = CommitQueue(), Batches()
+    run(store, Waiting("a"), Waiting("b"), queue=queue)
+    assert pauses == []
+    ref = Committer.start(queue, store)
+    for first, second in (("c", "d"), ("e", "f")):
+        appends = Waiting(first), Waiting(second)
+        queue._told = True  # so that both are there when it looks
+        for append in appends:
+            queue.put(append)
+        queue.nudge()
+        eventually(lambda appends=appends: all(one.result is not None for one in appends))
+    assert ref.stop(timeout=DEADLINE)
+    assert len(pauses) == (0 if slow else 1)
 
 
 def test_a_batch_has_its_limit():
