@@ -97,7 +97,11 @@ class CommitQueue:
         self._told = True
         committer = self.committer
         if committer is not None:
-            committer.actor_inbox.put(_NUDGE)
+            try:
+                committer.actor_inbox.put(_NUDGE)
+            except BaseException:  # at the recursion limit, say
+                self._told = False  # or nobody would tell it ever again
+                raise
 
     def remind(self) -> None:
         """Have the committer look again if something waits and it has not been told."""

@@ -92,6 +92,10 @@ class CallerRunActor(ThreadlessActor):
         """Return how many requests wait for appends to end."""
         return 0
 
+    def is_pending(self, request: Request) -> bool:  # noqa: ARG002 - none is here
+        """Return whether a request waits for appends to end; owner only."""
+        return False
+
     def held_up(self) -> bool:
         """Return whether the mailbox must wait: for appends, or for a supervisor to succeed it."""
         return self.life.over and self.services.between_supervisors()

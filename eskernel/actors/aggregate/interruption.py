@@ -43,8 +43,10 @@ def _put_back(actor: Owned, turn: Turn) -> None:
     request, mailbox = turn.message, actor.mailbox
     if request is None or request is turn.own:
         return  # whoever waited for it is gone
-    if (mailbox and mailbox[0] is request) or turn.answers_already(request.reply):
-        return
+    if request in mailbox or turn.answers_already(request.reply):
+        return  # a failed append before it has put it back, or it has its answer
+    if actor.is_pending(request):
+        return  # it will be answered when what it was decided upon is stored
     if actor.tried != turn.mark:
         unknown = StoreUnavailable(
             f"{actor.stream_id}: interrupted while appending; repeat with the same command_id",

@@ -49,6 +49,11 @@ class PipelinedActor(StreamActor):
         """Return how many requests wait for appends to end."""
         return 0 if self.pipeline is None else len(self.pipeline.pending)
 
+    def is_pending(self, request: Request) -> bool:
+        """Return whether a request waits for appends to end; owner only."""
+        pipeline = self.pipeline
+        return pipeline is not None and any(one.request is request for one in pipeline.pending)
+
     def is_free(self) -> bool:
         """Return whether a request could be handled at once; owner only."""
         if self.mailbox or self.life.over:
@@ -114,7 +119,13 @@ class PipelinedActor(StreamActor):
             if turn.answers:
                 self.give_answers(turn)
         except BaseException:
-            self.interrupted(turn)
+            try:
+                self.interrupted(turn)
+            finally:  # without a call: at the recursion limit the repair may have failed as well
+                if self in owners and owners[self] is turn:
+                    self.sequence = -1
+                    turn.running = False
+                    del owners[self]
             raise
         return handled
 
