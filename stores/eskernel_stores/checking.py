@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import index
 from typing import Any
 
+from eskernel.errors import NotStorable
 from eskernel.values import Event, Row, StreamId
 
 _UNPACK = 9
@@ -35,7 +37,38 @@ def checked_rows(
     rows: list[Row] = []
     for sequence, event in enumerate(events, expected_sequence + 1):
         row = event if event[_UNPACK] is not None else event.sealed(pack, unpack)
-        if row[1] != sequence or row[0] != stream_id:
+        if row[1] != sequence or type(row[1]) is not int or row[0] != stream_id:
             raise ValueError(f"{event} is not event {sequence} of stream {stream_id}")
         rows.append(row)
     return rows
+
+
+def check_stream(stream_id: StreamId) -> None:
+    """Raise NotStorable unless the database can keep both names."""
+    if not isinstance(stream_id, tuple) or len(stream_id) != 2:
+        raise NotStorable("stream_id", f"{stream_id!r} is no tuple of two strings")
+    for name, value in zip(("aggregate_type", "aggregate_id"), stream_id, strict=True):
+        check_text(name, value)
+
+
+def check_text(name: str, text: Any) -> None:
+    """Raise NotStorable unless a value is a string that every database can keep."""
+    if not isinstance(text, str):
+        raise NotStorable(name, f"must be a string, not {type(text).__name__}")
+    if "\0" in text:
+        raise NotStorable(name, f"{text!r} must not contain NUL")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise NotStorable(name, f"{text!r} must not contain lone surrogates") from None
+
+
+def append_id_bytes(append_id: Any) -> bytes:
+    """Return an append id as 16 bytes; NotStorable unless it is a number they can hold."""
+    try:
+        return index(append_id).to_bytes(16)
+    except (TypeError, OverflowError) as error:
+        raise NotStorable(
+            "append_id", f"{append_id!r} is no whole number of 0 to 2**128 - 1"
+        ) from error

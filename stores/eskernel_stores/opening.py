@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from eskernel_stores.memory import MemoryStore
+from eskernel_stores.urls import shown
 
 if TYPE_CHECKING:
     from eskernel_stores.file import FileStore
@@ -48,19 +49,27 @@ def open_store(url: str, types: Iterable[type] = ()) -> Store:
         StoreUnavailable: the store cannot be reached or made.
         CorruptStore: what is there is damaged, or no store.
     """
-    scheme = urlsplit(url).scheme if isinstance(url, str) else ""
+    scheme = _scheme_of(url)
     if scheme == "memory":
         return _open_memory(url, types)
     if scheme == "file":
         return _open_file(url, types)
     if scheme in ("sqlite", "postgresql"):
         return _open_sql(url, scheme, types)
-    raise ValueError(f"{url!r} names no store; allowed: {', '.join(ALLOWED)}")
+    raise ValueError(f"{shown(url)} names no store; allowed: {', '.join(ALLOWED)}")
+
+
+def _scheme_of(url: Any) -> str:
+    """Return what stands before the first colon; empty for what is no URL."""
+    try:
+        return urlsplit(url).scheme if isinstance(url, str) else ""
+    except ValueError:  # it cannot be taken apart
+        return ""
 
 
 def _open_memory(url: str, types: Iterable[type]) -> MemoryStore:
     if url != "memory:":
-        raise ValueError(f"{url!r} says more than a memory store can use; write memory:")
+        raise ValueError(f"{shown(url)} says more than a memory store can use; write memory:")
     return MemoryStore(types)
 
 
@@ -69,7 +78,8 @@ def _open_file(url: str, types: Iterable[type]) -> FileStore:
     path = Path(unquote(parts.path))
     if parts.netloc or parts.query or parts.fragment or not path.is_absolute():
         raise ValueError(
-            f"{url!r} names no folder; write file:///absolute/folder, with %3F for ? and %23 for #"
+            f"{shown(url)} names no folder; write file:///absolute/folder, "
+            "with %3F for ? and %23 for #"
         )
     from eskernel_stores.file import FileStore  # noqa: PLC0415 - only who uses it imports it
 

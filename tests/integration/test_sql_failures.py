@@ -4,6 +4,7 @@ import os
 import resource
 import threading
 from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -157,6 +158,33 @@ def test_an_append_whose_connection_is_ended_is_sent_once_more(store, postgresql
         lock.rollback()
         assert call.outcome() == 2
     assert logged(store) == ["before", "x"]
+
+
+class Fatal(psycopg.errors.AdminShutdown):
+    """What the server says before it ends a connection."""
+
+    diag = SimpleNamespace(severity_nonlocalized="FATAL")
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [
+        (Fatal(), True),
+        (psycopg.OperationalError("server closed the connection unexpectedly"), True),
+        (psycopg.errors.QueryCanceled(), False),
+        (psycopg.errors.UniqueViolation(), False),
+        (psycopg.DataError("told by the driver"), False),
+    ],
+)
+def test_a_connection_is_given_up_when_its_end_is_said_and_before_it_is_seen(store, error, ends):
+    """Else the append would be said not to be stored."""
+    context = SimpleNamespace(
+        original_exception=error,
+        dialect=store._database._backend.engine.dialect,
+        is_disconnect=False,
+    )
+    context.dialect.dispatch.handle_error(context)
+    assert context.is_disconnect == ends
 
 
 def test_an_append_whose_connection_is_ended_twice_has_an_unknown_outcome(

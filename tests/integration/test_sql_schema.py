@@ -182,6 +182,16 @@ def test_eight_processes_create_the_tables_once(sql_url, open_sql):
     said = race_processes(
         8,
         f"""
+        import time
+        import eskernel_stores.sql.store as module
+        from eskernel_stores.sql.schema import STEPS, prepare
+
+        def create(connection, backend):
+            time.sleep(0.2)  # so that the others come meanwhile
+            STEPS[0](connection, backend)
+
+        module.prepare = lambda database, backend: prepare(database, backend, (create, *STEPS[1:]))
+
         def work(index):
             with closing(SqlStore({sql_url!r})) as store:
                 stream = ("t", f"of {{index}}")
@@ -199,10 +209,12 @@ def test_eight_processes_upgrade_once(sql_url, open_sql):
     race_processes(
         8,
         f"""
+        import time
         import eskernel_stores.sql.store as module
         from eskernel_stores.sql.schema import STEPS, prepare
 
         def step(connection, backend):
+            time.sleep(0.2)  # so that the others come meanwhile
             connection.exec_driver_sql("ALTER TABLE eskernel_snapshots ADD COLUMN added INTEGER")
             connection.exec_driver_sql("UPDATE eskernel_events SET timestamp = timestamp + 1")
 

@@ -1,7 +1,10 @@
 """Snapshots in SQLite and PostgreSQL: how many are kept, and who may store them at once."""
 
+import psycopg
 import pytest
+from sql_dumps import schema_of
 from sql_helpers import OTHER, STREAM, race_processes, rows
+from sqlalchemy import make_url
 
 from eskernel.errors import NotStorable
 from eskernel.values import Receipt, Snapshot
@@ -64,6 +67,18 @@ def test_one_may_be_of_any_size(store):
     snapshot = Snapshot(STREAM, 1, bytes(3 << 20))
     store.store(snapshot)
     assert store.load_latest(STREAM).state == bytes(3 << 20)
+
+
+def test_old_ones_that_another_process_deletes_are_left_to_it(postgresql_url, open_sql):
+    options = f"-csearch_path={schema_of(postgresql_url)} -clock_timeout=200"
+    store = open_sql(make_url(postgresql_url).update_query_dict({"options": options}))
+    for sequence in (1, 2):
+        store.store(Snapshot(STREAM, sequence, sequence), keep=2)
+    with psycopg.connect(postgresql_url) as other:
+        other.execute("DELETE FROM eskernel_snapshots WHERE sequence = 1")
+        store.store(Snapshot(STREAM, 3, 3), keep=1)
+        assert kept(store) == [1, 3]
+    assert kept(store) == [3]
 
 
 def test_processes_that_store_snapshots_of_one_stream_never_wait_for_each_other(sql_url, open_sql):

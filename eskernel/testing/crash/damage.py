@@ -50,10 +50,11 @@ def check_truncations(
         BrokenByCrash: an AssertionError that names the seed.
     """
     with _Written(open_store, arguments, seed, calls) as written:
-        path = max(path for path in written.folder.glob(file) if path.is_file())
+        path = _files(written.folder, file)[-1]
         size = path.stat().st_size
         random = seeded(written.report.seed, "lengths")
-        some = {0, 1, size - 1, size, *random.sample(range(size), min(size, truncations) - 4)}
+        count = max(min(size, truncations) - 4, 0)
+        some = {0, 1, size - 1, size, *random.sample(range(size), count)}
         shown = 0
         for length in sorted(range(size + 1) if size < truncations else some):
             image = written.image()
@@ -96,7 +97,7 @@ def check_bit_flips(
         BrokenByCrash: an AssertionError that names the seed.
     """
     with _Written(open_store, arguments, seed, calls) as written:
-        paths = [path for path in sorted(written.folder.glob(file)) if path.is_file()]
+        paths = _files(written.folder, file)
         sizes = [path.stat().st_size for path in paths]
         random = seeded(written.report.seed, "flips")
         for _ in range(flips):
@@ -117,6 +118,14 @@ def check_bit_flips(
                     lost = written.ledger.stored.keys() - finding.positions
                     require(lost <= written.last, f"lost without a word: {sorted(lost)[:5]}")
     return written.report
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Return the files a pattern matches, in order; ValueError for none."""
+    found = [path for path in sorted(folder.glob(pattern)) if path.is_file()]
+    if not found:
+        raise ValueError(f"no file of the store matches {pattern!r}")
+    return found
 
 
 class _Written:

@@ -60,7 +60,7 @@ def check_outages(
             load = Load(report.seed, first, ledger.heads, threads)
             with blaming(report.seed, first, "a server that failed"):
                 nursery.begin(opening, load)
-                for _ in range(min(per_writer, outages - report.crashes)):
+                for _ in range(min(max(per_writer, 1), outages - report.crashes)):
                     wait_for(nursery, ledger, random.randrange(5, 40))
                     time.sleep(random.random() * 0.01)
                     outage()

@@ -68,6 +68,7 @@ def check_power_cuts(
         environment = environment_of(recorder, scratch)
         with Nursery(campaign.opening, recorder, environment) as nursery:
             (folder / "base").mkdir()
+            rounds = min(rounds, cuts)
             for number in range(rounds):
                 load = Load(campaign.seed, number, campaign.ledger.heads, threads, calls)
                 campaign.record(nursery, folder, load)

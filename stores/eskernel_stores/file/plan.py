@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from eskernel.codec import Codec
 from eskernel.contracts import Commit
-from eskernel.errors import ConcurrencyConflict
+from eskernel.errors import ConcurrencyConflict, NotStorable
 from eskernel.values import StreamId
-from eskernel_stores.checking import checked_rows
+from eskernel_stores.checking import append_id_bytes, check_stream, checked_rows
 from eskernel_stores.file.index import Index
 from eskernel_stores.file.line import event_line
 from eskernel_stores.file.tagged import Tagger
@@ -76,8 +76,14 @@ class Plan:
         self.results = [self._decide(commit) for commit in commits]
 
     def _decide(self, commit: Commit) -> int | Exception:
-        stream_id, _, expected, _ = commit
+        stream_id, _, expected, append_id = commit
         try:
+            check_stream(stream_id)
+        except NotStorable as error:
+            return error
+        try:
+            if append_id is not None:
+                append_id_bytes(append_id)
             reached = self._sequence_of(stream_id)
             if stream_id in self._broken:
                 raise ConcurrencyConflict(stream_id, expected, reached)

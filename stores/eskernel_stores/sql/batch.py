@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple, Protocol
 from eskernel.contracts import Commit
 from eskernel.errors import ConcurrencyConflict, EskernelError, StoreUnavailable
 from eskernel.values import StreamId
+from eskernel_stores.checking import check_stream
 from eskernel_stores.sql.events import Stored
-from eskernel_stores.sql.prepared import Prepared, check_stream
+from eskernel_stores.sql.prepared import Prepared
 
 Outcome = int | Exception
 

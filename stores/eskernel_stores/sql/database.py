@@ -89,7 +89,10 @@ class Database:
         with self._translating(), self._backend.writing, self._backend.engine.connect() as lent:
             lent.exec_driver_sql(self._backend.begin)
             yield lent  # an exception takes the connection back to the pool, which rolls back
-            lent.exec_driver_sql("COMMIT")
+            try:
+                lent.exec_driver_sql("COMMIT")
+            except DBAPIError as error:
+                raise StoreUnavailable.because(error, outcome_unknown=True) from error
 
     def write(self, round: Round) -> Written:
         """Store a round durably; raises as `connect`."""

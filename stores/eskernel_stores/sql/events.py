@@ -10,6 +10,7 @@ from sqlalchemy import Row as TableRow
 
 from eskernel.errors import CorruptStore, NotStorable
 from eskernel.values import Event, Row, StreamId
+from eskernel_stores.checking import check_text
 
 _new = tuple.__new__
 
@@ -41,19 +42,6 @@ def to_columns(row: Row, append_id: bytes) -> Stored:
         *(aggregate_type, aggregate_id, sequence, name, body, header),
         *(listed, time, by, append_id),
     )
-
-
-def check_text(name: str, text: Any) -> None:
-    """Raise NotStorable unless a value is a string that every database can keep."""
-    if not isinstance(text, str):
-        raise NotStorable(name, f"must be a string, not {type(text).__name__}")
-    if "\0" in text:
-        raise NotStorable(name, f"{text!r} must not contain NUL")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise NotStorable(name, f"{text!r} must not contain lone surrogates") from None
 
 
 def _listed(tags: Sequence[str]) -> str:

@@ -79,6 +79,7 @@ BEGIN
 END $$
 """
 _CALL: Final = "SELECT before, heads FROM eskernel_append(%s::json, %s::json, %b)"
+_LOCKED: Final = "55P03"  # lock_not_available
 _DAMAGED: Final = ("XX001", "XX002")  # data_corrupted, index_corrupted
 
 
@@ -102,6 +103,7 @@ class PostgresqlBackend:
 
     def lock_schema(self, connection: Connection) -> None:
         """Take the lock of all who create or upgrade tables, for the rest of the transaction."""
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")  # an upgrade may take its time
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
 
     def create(self, connection: Connection) -> None:
@@ -144,6 +146,11 @@ class PostgresqlBackend:
         """Return what the failure of a statement means; nothing was stored by it."""
         if getattr(error, "sqlstate", None) in _DAMAGED:
             return CorruptStore(f"PostgreSQL found damaged data: {error}")
+        if getattr(error, "sqlstate", None) == _LOCKED:
+            return StoreUnavailable(
+                "PostgreSQL: another program has kept a table of the store locked for too long; "
+                "nothing was stored, try again"
+            )
         return StoreUnavailable(f"PostgreSQL: {error}; nothing was stored")
 
     def close(self) -> None:

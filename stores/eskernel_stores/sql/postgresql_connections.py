@@ -7,6 +7,7 @@ that nothing was stored.
 from __future__ import annotations
 
 import select
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import URL, Engine, create_engine, event
@@ -29,7 +30,7 @@ def new_engine(url: URL, *, timeout: float, pool_size: int) -> Engine:
 
     Args:
         url: names server and database.
-        timeout: seconds to wait for a free connection.
+        timeout: seconds to wait for a free connection, and for a lock.
         pool_size: connections that are kept open; as many again may be open at once.
 
     Raises:
@@ -42,17 +43,23 @@ def new_engine(url: URL, *, timeout: float, pool_size: int) -> Engine:
         max_overflow=pool_size,
         pool_timeout=timeout,
     )
-    event.listen(engine, "connect", _set_isolation)
+    event.listen(engine, "connect", partial(_set_up, timeout=timeout))
     event.listen(engine, "checkout", _refuse_closed)
     event.listen(engine, "handle_error", _note_end)
     return engine
 
 
-def _set_isolation(connection: Any, _: object) -> None:
-    """Have each statement see what was committed before it, whatever the database's default is."""
+def _set_up(connection: Any, _: object, *, timeout: float) -> None:
+    """Have each statement see what was committed before it, whatever the database's default is.
+
+    And have it wait for locks as long as for a free connection.
+    """
     try:
         connection.autocommit = True  # as the engine has it
         connection.execute("SET default_transaction_isolation = 'read committed'")
+        connection.execute(
+            "SELECT set_config('lock_timeout', %s, false)", (f"{timeout * 1000:.0f}ms",)
+        )
     except BaseException:
         connection.close()
         raise

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from operator import index as index_of
 from typing import Any, Final
 
 from eskernel.contracts import Commit
 from eskernel.errors import EskernelError, NotStorable
-from eskernel.values import Row, StreamId
-from eskernel_stores.checking import checked_rows
-from eskernel_stores.sql.events import Stored, check_text, to_columns
+from eskernel.values import Row
+from eskernel_stores.checking import append_id_bytes, checked_rows
+from eskernel_stores.sql.events import Stored, to_columns
 
 COMMIT_BYTES: Final = 1 << 28
 """Of payloads and metadata, in one commit at most."""
@@ -51,22 +50,12 @@ class Prepared:
         self.size = 0
         self.error: Exception | None = None
         try:
-            self.append_id = (
-                os.urandom(16) if append_id is None else index_of(append_id).to_bytes(16)
-            )
+            self.append_id = os.urandom(16) if append_id is None else append_id_bytes(append_id)
             rows = checked_rows(self.stream_id, events, self.expected, pack, unpack)
             self.size = _checked_size(rows)
             self.columns = [to_columns(row, self.append_id) for row in rows]
         except (EskernelError, ValueError, TypeError, OverflowError) as error:
             self.error = error
-
-
-def check_stream(stream_id: StreamId) -> None:
-    """Raise NotStorable unless the database can keep both names."""
-    if not isinstance(stream_id, tuple) or len(stream_id) != 2:
-        raise NotStorable("stream_id", f"{stream_id!r} is no tuple of two strings")
-    for name, value in zip(("aggregate_type", "aggregate_id"), stream_id, strict=True):
-        check_text(name, value)
 
 
 def _checked_size(rows: Sequence[Row]) -> int:

@@ -19,6 +19,7 @@ from eskernel_stores.sql.postgresql import PostgresqlBackend
 from eskernel_stores.sql.prepared import Prepared
 from eskernel_stores.sql.schema import prepare
 from eskernel_stores.sql.sqlite import SqliteBackend
+from eskernel_stores.urls import shown
 
 A = TypeVar("A")
 
@@ -186,7 +187,7 @@ def _checked(url: str | URL) -> URL:
         return make_url(url)
     except (ArgumentError, ValueError) as error:  # no URL, or no number as the port
         raise ValueError(
-            f"{url!r} is no database URL; write sqlite:///file.db or "
+            f"{shown(url)} is no database URL; write sqlite:///file.db or "
             "postgresql://user:password@host/database"
         ) from error
 

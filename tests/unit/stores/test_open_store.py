@@ -130,3 +130,19 @@ def test_the_declared_types_are_handed_on(tmp_path, url):
     if url != "memory:":
         with closing(open_store(url.format(tmp_path))) as store, pytest.raises(InvalidDomain):
             payloads(store)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://user:secret@host/bank",
+        "mysql://user:secret@host/bank",
+        "postgresql://user:secret@host:port/bank",
+        "postgresql://user:secret@[::1/bank",
+        "file://user:secret@host/bank",
+    ],
+)
+def test_no_message_shows_a_password(url):
+    with pytest.raises(ValueError, match=r"user:\*\*\*@") as caught:
+        open_store(url)
+    assert "secret" not in str(caught.value)

@@ -139,6 +139,19 @@ def test_a_function_that_folds_may_use_the_store(sqlite_url, open_sql):
     assert payloads(store, OTHER) == ["x", "y"]
 
 
+def test_a_transaction_cut_short_is_undone_though_its_cursor_lives_on(sqlite_url, open_sql):
+    """A traceback may hold the cursor; SQLite would wait for it before it closes anything."""
+    store = open_sql(sqlite_url, timeout=0.1)
+    append(store, STREAM, "x", "y")
+    cursor = writer_of(store).cursor()
+    cursor.execute("BEGIN IMMEDIATE")
+    cursor.execute("UPDATE eskernel_events SET type = 'lost'")
+    cursor.execute("SELECT * FROM eskernel_events")
+    assert append(store, STREAM, "z") == 3
+    assert {event.type for event in log(store)} == {"happened"}
+    assert cursor.connection is not writer_of(store)
+
+
 def test_a_function_that_fails_leaves_nothing_locked(sqlite_url, open_sql):
     store = open_sql(sqlite_url)
     append(store, STREAM, "x")

@@ -218,6 +218,22 @@ def test_a_writer_opened_again_while_the_file_is_held_is_told_so(written, open_s
     assert append(store, OTHER, "y") == 202
 
 
+REFUSING = """
+    CREATE TRIGGER refuse BEFORE INSERT ON eskernel_events BEGIN SELECT RAISE(ABORT, 'no'); END
+"""
+
+
+@pytest.mark.parametrize("change", ["DROP TABLE eskernel_events", REFUSING])
+@pytest.mark.parametrize("events", [1, 2])
+def test_a_statement_that_fails_is_known_to_have_stored_nothing(written, open_sql, change, events):
+    store = open_sql(written)
+    execute(written, change)
+    payloads = ["x"] * events
+    error = unavailable(store.append, OTHER, made(OTHER, 1, *payloads), expected_sequence=1)
+    assert not error.outcome_unknown
+    assert "nothing was stored" in str(error)
+
+
 def limit_pages(store, more):
     """Let the writer's connection use so many pages more."""
     connection = store._database._backend._writer.driver_connection
