@@ -45,7 +45,8 @@ def open_store(url: str, types: Iterable[type] = ()) -> Store:
 
     Raises:
         ValueError: the URL names no store; the message lists what is allowed.
-        ModuleNotFoundError: the store needs an extra that is not installed; the message names it.
+        ModuleNotFoundError: the store needs an extra that is not installed, or another system; the
+            message names it.
         StoreUnavailable: the store cannot be reached or made.
         CorruptStore: what is there is damaged, or no store.
     """
@@ -81,8 +82,12 @@ def _open_file(url: str, types: Iterable[type]) -> FileStore:
             f"{shown(url)} names no folder; write file:///absolute/folder, "
             "with %3F for ? and %23 for #"
         )
-    from eskernel_stores.file import FileStore  # noqa: PLC0415 - only who uses it imports it
-
+    try:
+        from eskernel_stores.file import FileStore  # noqa: PLC0415 - only who uses it imports it
+    except ModuleNotFoundError as error:  # fcntl, on Windows
+        raise ModuleNotFoundError(
+            "a file: store needs the file locks of Linux or macOS", name=error.name
+        ) from error
     return FileStore(path, types)
 
 

@@ -1,6 +1,7 @@
 """The tables of SqlStore: made once, upgraded in place, newer ones refused."""
 
 import sqlite3
+import uuid
 from contextlib import closing
 from pathlib import Path
 
@@ -229,3 +230,13 @@ def test_eight_processes_upgrade_once(sql_url, open_sql):
     (first, *_) = execute(sql_url, "SELECT timestamp FROM eskernel_events ORDER BY position")
     assert first == (sql_dumps.events(sql_dumps.STREAM)[0].timestamp + 1,)
     assert "up to" in str(unavailable(SqlStore, sql_url))
+
+
+def test_a_database_that_cannot_keep_every_character_is_refused(postgresql):
+    name = f"latin_{uuid.uuid4().hex[:12]}"
+    postgresql.execute(f"create database {name} encoding 'LATIN1' template template0 locale 'C'")
+    try:
+        with pytest.raises(StoreUnavailable, match=r"LATIN1.*UTF8"):
+            SqlStore(make_url(postgresql.url()).set(database=name))
+    finally:
+        postgresql.execute(f"drop database {name} with (force)")

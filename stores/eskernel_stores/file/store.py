@@ -109,9 +109,13 @@ class FileStore:
                 try:
                     writer.write(plan.lines)
                 except StoreUnavailable as error:
-                    # Of a commit that was there before, nobody may hear that it is not stored.
-                    error.outcome_unknown |= plan.repeats
-                    raise
+                    if error.outcome_unknown or not plan.repeats:
+                        raise
+                    raise StoreUnavailable(
+                        f"{error}; but a commit sent again with it had been stored before: repeat "
+                        "with the same command_id",
+                        outcome_unknown=True,
+                    ) from error
             return plan.results
 
     def _find_stored(self, stream_id: StreamId, sequence: int, append_id: int) -> int | None:

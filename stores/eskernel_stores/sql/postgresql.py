@@ -107,7 +107,17 @@ class PostgresqlBackend:
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
 
     def create(self, connection: Connection) -> None:
-        """Create the log's row and the function that appends."""
+        """Create the log's row and the function that appends.
+
+        Raises:
+            StoreUnavailable: the database cannot keep every character.
+        """
+        encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if encoding != "UTF8":
+            raise StoreUnavailable(
+                f"the database keeps text as {encoding}, which lacks characters; make one with "
+                "CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
+            )
         LOG.create(connection)
         connection.execute(insert(LOG).values(one=1, position=0))
         connection.exec_driver_sql(_FUNCTION)
