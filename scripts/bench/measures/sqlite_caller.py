@@ -10,6 +10,7 @@ from contextlib import closing
 from functools import partial
 
 from scripts.bench.accounts import running, steps
+from scripts.bench.cores import here_and_on_one_core
 from scripts.bench.figure import Figure
 from scripts.bench.latencies import Latencies
 from scripts.bench.places import folder, sqlite_store
@@ -20,7 +21,11 @@ _COMMANDS, _ROUNDS = 300, 41
 
 
 def measure(scale: float, say: Say) -> list[Figure]:
-    """Return the ratio."""
+    """Return the ratio, and the one on a single core."""
+    return here_and_on_one_core(partial(_compare, scale, say))
+
+
+def _compare(scale: float, say: Say) -> Figure:
     todo = steps(scaled(_COMMANDS, scale))
     latencies = Latencies()
     with (
@@ -33,4 +38,4 @@ def measure(scale: float, say: Say) -> list[Figure]:
         theirs = Load(len(todo), partial(raw.insert, todo))
         rates = alternate(rounds(_ROUNDS, scale), ours, theirs, say)
     figure = rates.figure("SQLite, 1 caller, against raw commits of one row", at_least=0.6)
-    return [latencies.beside(figure)]
+    return latencies.beside(figure)

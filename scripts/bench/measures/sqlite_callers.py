@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from statistics import median
 
 from scripts.bench.accounts import running
 from scripts.bench.callers import APART, MORE, shares_apart, shares_load
+from scripts.bench.cores import here_and_on_one_core
 from scripts.bench.figure import Figure
 from scripts.bench.latencies import Latencies
 from scripts.bench.places import folder, sqlite_store
@@ -24,7 +26,11 @@ _THEIR_CALLERS, _THEIR_COMMANDS = (1, 4, 16), 400
 
 
 def measure(scale: float, say: Say) -> list[Figure]:
-    """Return the ratio."""
+    """Return the ratio, and the one on a single core."""
+    return here_and_on_one_core(partial(_compare, scale, say))
+
+
+def _compare(scale: float, say: Say) -> Figure:
     latencies = Latencies()
     with (
         folder() as place,
@@ -47,4 +53,4 @@ def measure(scale: float, say: Say) -> list[Figure]:
     figure = Rates(rates[MORE], rates[best]).figure(name, at_least=6)
     shown = f"{figure.shown} with {best}"
     details = {**figure.details, "theirs_by_callers": theirs}
-    return [latencies.beside(replace(figure, shown=shown, details=details))]
+    return latencies.beside(replace(figure, shown=shown, details=details))
