@@ -8,8 +8,7 @@ from eskernel.actors.aggregate.requests import CommandRequest, Request
 from eskernel.values import Accepted
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.pipelined import PipelinedActor
-    from eskernel.actors.committer import Chain
+    from eskernel.actors.committer import Chain, Wakeable
     from eskernel.actors.outcomes import Outcome
     from eskernel.contracts import Commit
 
@@ -46,7 +45,7 @@ class Entry:
     commit: Commit
     chain: Chain
 
-    def __init__(self, actor: PipelinedActor, request: Request) -> None:
+    def __init__(self, actor: Wakeable, request: Request) -> None:
         self.actor = actor
         self.request = request
         self.result: Outcome | None = None

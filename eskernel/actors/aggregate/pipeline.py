@@ -20,7 +20,7 @@ from eskernel.errors import AggregateCrashed, EskernelError
 from eskernel.values import Accepted, Command, Event
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.pipelined import PipelinedActor
+    from eskernel.actors.aggregate.stream_actor import StreamActor
     from eskernel.actors.aggregate.turns import Turn
 
 _new = tuple.__new__
@@ -38,7 +38,7 @@ class Pipeline:
 
     __slots__ = ("actor", "chain", "commits", "held_up", "pending", "sequence", "state")
 
-    def __init__(self, actor: PipelinedActor, commits: CommitQueue) -> None:
+    def __init__(self, actor: StreamActor, commits: CommitQueue) -> None:
         self.actor = actor
         self.commits = commits
         self.pending: deque[Entry] = deque()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from eskernel.actors.aggregate.entry import NO_APPEND, Entry
 from eskernel.actors.aggregate.limits import MAX_CONFLICTS
@@ -11,13 +11,24 @@ from eskernel.actors.outcomes import ChainBroken
 from eskernel.errors import ConcurrencyConflict, StoreUnavailable
 
 if TYPE_CHECKING:
-    from eskernel.actors.aggregate.pipeline import Pipeline
+    from collections import deque
+
+    from eskernel.actors.aggregate.requests import Request
     from eskernel.actors.aggregate.stream_actor import StreamActor
     from eskernel.actors.aggregate.turns import Turn
     from eskernel.values import Accepted
 
 
-def recover(pipeline: Pipeline, turn: Turn) -> None:
+class Failed(Protocol):
+    """What recovering needs of a `Pipeline`, which says what these are."""
+
+    actor: StreamActor
+    pending: deque[Entry]
+    chain: Chain
+    held_up: bool
+
+
+def recover(pipeline: Failed, turn: Turn) -> None:
     """Answer those whose own append failed; put the others back to be decided again.
 
     All results are in. Until `pending` is cleared at the end this may be repeated.
@@ -26,7 +37,8 @@ def recover(pipeline: Pipeline, turn: Turn) -> None:
         pipeline: its first pending append has failed; the calling thread owns its actor.
         turn: the calling thread's.
     """
-    actor, pending, again = pipeline.actor, pipeline.pending, []
+    actor, pending = pipeline.actor, pipeline.pending
+    again: list[Request] = []
     pipeline.held_up = True
     for entry in pending:
         outcome = _verdict(actor, entry, first=entry is pending[0])

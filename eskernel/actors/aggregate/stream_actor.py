@@ -154,6 +154,9 @@ class StreamActor(CallerRunActor):
             else StoreUnavailable.because(error, outcome_unknown=True)
         )
 
+    def wake(self) -> None:
+        """Take in what the committer has stored: nothing, where appends end at once."""
+
     def after_append(self, command: Command, before: int) -> None:
         """Note the receipt, and take a snapshot if the append crossed a multiple of the interval.
 
