@@ -11,7 +11,7 @@ from textwrap import dedent
 from typing import Any
 
 from eskernel.errors import StoreUnavailable
-from eskernel.values import Event, Range
+from eskernel.values import Event, Range, Snapshot
 from eskernel_stores.sql import SqlStore
 
 STREAM = ("bank_account", "acc-1")
@@ -55,6 +55,24 @@ def unavailable(function: Callable[..., Any], *arguments: Any, **options: Any) -
     except StoreUnavailable as error:
         return error
     raise AssertionError(f"no StoreUnavailable, but {value!r}")
+
+
+def every_call_unavailable(store: SqlStore, expected: int) -> list[StoreUnavailable]:
+    """Return what each kind of call raises, of which all must raise StoreUnavailable.
+
+    Args:
+        store: the store.
+        expected: the sequence that `STREAM` is at.
+    """
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: store.append(STREAM, made(STREAM, expected, "x"), expected_sequence=expected),
+        lambda: payloads(store),
+        lambda: logged(store),
+        store.last_position,
+        lambda: store.load_latest(STREAM),
+        lambda: store.store(Snapshot(STREAM, 1, "state")),
+    )
+    return [unavailable(call) for call in calls]
 
 
 _PREAMBLE = """

@@ -95,6 +95,20 @@ class ProbedStore(MemoryStore):
         return super().fold(stream_id, noting, initial, *rest)
 
 
+class Watched:
+    """Mixed into a durable store: notes the appends of each write; `before` runs before it."""
+
+    def __init__(self, place: Any) -> None:
+        super().__init__(place)  # type: ignore[call-arg]
+        self.sizes: list[int] = []
+        self.before: Callable[[], Any] = lambda: None
+
+    def append_batch(self, commits: Any) -> Any:
+        self.sizes.append(len(commits))
+        self.before()
+        return super().append_batch(commits)  # type: ignore[misc]
+
+
 class Gate:
     """A hook that holds the thread that meets it until it is opened."""
 

@@ -4,25 +4,15 @@ import json
 from contextlib import closing
 
 import pytest
-from kernel_helpers import TYPE, Gate, add
+from kernel_helpers import TYPE, Gate, Watched, add
 from support import eventually
 
 from eskernel.errors import StoreUnavailable
 from eskernel_stores.file import FileStore
 
 
-class HeldStore(FileStore):
-    """Notes how many appends each durable write had; `before` runs before it."""
-
-    def __init__(self, root):
-        super().__init__(root)
-        self.sizes = []
-        self.before = lambda: None
-
-    def append_batch(self, commits):
-        self.sizes.append(len(commits))
-        self.before()
-        return super().append_batch(commits)
+class HeldStore(Watched, FileStore):
+    """A file log whose writes are watched, and held."""
 
 
 @pytest.fixture

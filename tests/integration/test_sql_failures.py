@@ -10,7 +10,17 @@ import psycopg
 import pytest
 from cutting_proxy import CuttingProxy
 from sql_dumps import schema_of
-from sql_helpers import OTHER, STREAM, append, listed, log, logged, made, payloads, unavailable
+from sql_helpers import (
+    OTHER,
+    STREAM,
+    append,
+    every_call_unavailable,
+    listed,
+    log,
+    logged,
+    made,
+    unavailable,
+)
 from sqlalchemy import make_url
 from support import eventually
 
@@ -127,16 +137,7 @@ def test_while_the_server_is_down_nothing_is_stored_and_that_is_known(
     store, postgresql_to_kill, end
 ):
     getattr(postgresql_to_kill, end)()
-    calls = (
-        lambda: store.append(STREAM, made(STREAM, 0, "x"), expected_sequence=0),
-        lambda: payloads(store),
-        lambda: logged(store),
-        store.last_position,
-        lambda: store.load_latest(STREAM),
-        lambda: store.store(Snapshot(STREAM, 1, "state")),
-    )
-    for call in calls:
-        error = unavailable(call)
+    for error in every_call_unavailable(store, 0):
         assert not error.outcome_unknown
         assert "PostgreSQL" in str(error)
     results = store.append_batch(

@@ -4,7 +4,7 @@ import threading
 from contextlib import closing
 
 import pytest
-from kernel_helpers import TYPE, Gate, add, attempt, snapshot_past, stop_aggregate
+from kernel_helpers import TYPE, Gate, Watched, add, attempt, snapshot_past, stop_aggregate
 from sql_helpers import append, log, logged, payloads, race_processes, rows
 from support import eventually, run_threads
 
@@ -15,18 +15,8 @@ from eskernel_stores.sql import SqlStore
 STREAM = (TYPE, "a")
 
 
-class WatchedStore(SqlStore):
-    """Notes how many appends each durable write had; `before` runs before it."""
-
-    def __init__(self, url):
-        super().__init__(url)
-        self.sizes = []
-        self.before = lambda: None
-
-    def append_batch(self, commits):
-        self.sizes.append(len(commits))
-        self.before()
-        return super().append_batch(commits)
+class WatchedStore(Watched, SqlStore):
+    """A database whose writes are watched."""
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from sql_helpers import (
     OTHER,
     STREAM,
     append,
+    every_call_unavailable,
     logged,
     made,
     payloads,
@@ -350,16 +351,7 @@ def test_a_closed_store_says_so(written):
     append(store, OTHER, "x")
     store.close()
     store.close()
-    calls = (
-        lambda: store.append(STREAM, made(STREAM, 200, "x"), expected_sequence=200),
-        lambda: payloads(store),
-        lambda: logged(store),
-        store.last_position,
-        lambda: store.load_latest(STREAM),
-        lambda: store.store(Snapshot(STREAM, 1, "state")),
-    )
-    for call in calls:
-        error = unavailable(call)
+    for error in every_call_unavailable(store, 200):
         assert not error.outcome_unknown
         assert "closed" in str(error)
 
