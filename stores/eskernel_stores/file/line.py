@@ -31,6 +31,9 @@ _HEAD = re.compile(
 )
 _new = tuple.__new__
 
+Tag = Callable[[bytes], Any]
+"""From a packed value to what stands for it in JSON."""
+
 
 class Head(NamedTuple):
     """What a line says before its events.
@@ -103,20 +106,34 @@ def event_line(
     }
     if append_id is not None:
         fields["append"] = f"{append_id:x}"
+    return tagged_line(
+        "event", lambda tag: {**fields, "events": [_fields(row, tag) for row in rows]}, tagger
+    )
+
+
+def tagged_line(name: str, build: Callable[[Tag], dict[str, Any]], tagger: Tagger) -> bytes:
+    """Return a line with packed values in it, plain where JSON holds them as they are.
+
+    Args:
+        name: what the line holds, for the error message.
+        build: makes the fields, given how to write packed values.
+        tagger: the calling thread's.
+
+    Raises:
+        NotStorable: a text is none that UTF-8 can hold.
+    """
     try:
         try:
-            fields["events"] = [_fields(row, tagger.plain) for row in rows]
-            return sealed_line(fields)
+            return sealed_line(build(tagger.plain))
         except UnicodeEncodeError:
             raise
         except (ValueError, TypeError, RecursionError):  # a NaN, or a key that is no text
-            fields["events"] = [_fields(row, tagger.exact) for row in rows]
-            return sealed_line(fields)
+            return sealed_line(build(tagger.exact))
     except (ValueError, TypeError) as error:
-        raise NotStorable("event", f"cannot be written as JSON: {error}") from error
+        raise NotStorable(name, f"cannot be written as JSON: {error}") from error
 
 
-def _fields(row: Row, tag: Callable[[bytes], Any]) -> dict[str, Any]:
+def _fields(row: Row, tag: Tag) -> dict[str, Any]:
     _, _, name, body, header, tags, time, command_id, _, _ = row
     fields = {"type": name, "payload": tag(body), "time": time}
     if command_id is not None:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from eskernel.codec import Codec
-from eskernel.errors import NotStorable, StoreUnavailable
+from eskernel.errors import StoreUnavailable
 from eskernel.values import Receipt, Snapshot, StreamId
 from eskernel_stores.file.folder import make_folder, replace_file
 from eskernel_stores.file.journal import warn
-from eskernel_stores.file.line import is_whole, sealed_line
+from eskernel_stores.file.line import is_whole, tagged_line
 from eskernel_stores.file.tagged import Tagger, from_json
 
 _new = tuple.__new__
@@ -86,7 +86,6 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _line(sealed: Snapshot) -> bytes:
-    tagger = Tagger()
     fields = {
         "stream": sealed.stream_id,
         "sequence": sealed.sequence,
@@ -94,15 +93,7 @@ def _line(sealed: Snapshot) -> bytes:
         "time": sealed.timestamp,
         "receipts": sealed.receipts,
     }
-    try:
-        try:
-            return sealed_line({**fields, "state": tagger.plain(sealed.body)})
-        except UnicodeEncodeError:
-            raise
-        except (ValueError, TypeError, RecursionError):  # a NaN, or a key that is no text
-            return sealed_line({**fields, "state": tagger.exact(sealed.body)})
-    except (ValueError, TypeError) as error:
-        raise NotStorable("snapshot", f"cannot be written as JSON: {error}") from error
+    return tagged_line("snapshot", lambda tag: {**fields, "state": tag(sealed.body)}, Tagger())
 
 
 def _read(line: bytes) -> dict[str, Any] | None:
