@@ -172,6 +172,73 @@ class CorruptStore(EskernelError):
         self.sequence = sequence
 
 
+class StaleEpoch(EskernelError):
+    """Somebody else has taken over what this process was in charge of; nothing was stored.
+
+    Attributes:
+        name: the checkpoints' name.
+        epoch: the epoch the caller came with.
+        newest: the epoch the name has seen.
+    """
+
+    def __init__(self, name: str, epoch: int, newest: int) -> None:
+        super().__init__(
+            f"{name} is at epoch {newest}, and {epoch} came too late; "
+            "another process has taken over: wait for its lease to end"
+        )
+        self.name = name
+        self.epoch = epoch
+        self.newest = newest
+
+
+class InvalidProjection(EskernelError):
+    """A projection module misses a function, or breaks the rules of one."""
+
+
+class UnknownProjection(EskernelError):
+    """No projection is registered under that name.
+
+    Attributes:
+        name: the name asked for.
+        known: the registered names.
+    """
+
+    def __init__(self, name: Any, known: tuple[str, ...] = ()) -> None:
+        names = ", ".join(sorted(known)) or "none"
+        super().__init__(
+            f"no projection is registered as {name!r} (registered: {names}); "
+            "pass it to Kernel(..., projections={name: module})"
+        )
+        self.name = name
+        self.known = known
+
+
+class NotProjected(EskernelError):
+    """A projection has not seen a position in time, or has stopped before it.
+
+    The events are stored all the same.
+
+    Attributes:
+        projection: its name.
+        position: the position waited for.
+        reached: the position it is at.
+        accepted: what `dispatch` would have returned; None if it was not called.
+    """
+
+    def __init__(
+        self, message: str, projection: str, position: int, reached: int, accepted: Any = None
+    ) -> None:
+        super().__init__(message)
+        self.projection = projection
+        self.position = position
+        self.reached = reached
+        self.accepted = accepted
+
+
+class ProjectionBusy(EskernelError):
+    """What was asked of a projection does not fit what it is doing; the message says why."""
+
+
 class KernelStopped(EskernelError):
     """The kernel is not running: never started, stopped, failed, or copied by a fork.
 

@@ -1,5 +1,6 @@
 """Immutable values: what users send, what is stored, what comes back."""
 
+from eskernel.values.checkpoint import SERVING, Checkpoint, Lease
 from eskernel.values.command import NO_METADATA, Command
 from eskernel.values.event import Event, Row
 from eskernel.values.identifier import StreamId, check_identifier
@@ -9,9 +10,12 @@ from eskernel.values.snapshot import Receipt, Snapshot
 
 __all__ = [
     "NO_METADATA",
+    "SERVING",
     "Accepted",
+    "Checkpoint",
     "Command",
     "Event",
+    "Lease",
     "Range",
     "Receipt",
     "Rejected",
