@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from types import ModuleType, TracebackType
-from typing import Any, Self
+from types import MappingProxyType, ModuleType, TracebackType
+from typing import Any, Final, Self, overload
 
 from pykka import ActorRef
 
@@ -29,9 +29,20 @@ from eskernel.actors.aggregate.replies import FutureReply
 from eskernel.actors.aggregate.requests import CommandRequest
 from eskernel.actors.aggregate.routing import Aggregate
 from eskernel.actors.aggregate.services import Services
+from eskernel.actors.consuming.projecting import RunningProjection
+from eskernel.actors.consuming.read_side import ReadSide
+from eskernel.actors.consuming.subscribing import RunningSubscription, Subscription
 from eskernel.actors.runtime import FORKED, Runtime
 from eskernel.actors.tree import Node, draw
-from eskernel.contracts import CallNext, Clock, Domain, EventStore, Middleware, SnapshotStore
+from eskernel.contracts import (
+    CallNext,
+    CheckpointStore,
+    Clock,
+    Domain,
+    EventStore,
+    Middleware,
+    SnapshotStore,
+)
 from eskernel.contracts.plugging import (
     check_domains,
     check_event_store,
@@ -39,8 +50,12 @@ from eskernel.contracts.plugging import (
     checked_middleware,
 )
 from eskernel.errors import InvalidCommand, KernelStopped, ReentrantDispatch
-from eskernel.values import Accepted, Command, StreamId, check_identifier
+from eskernel.projections import Projection
+from eskernel.projections.audit import Audit
+from eskernel.projections.bound import bind
+from eskernel.values import Accepted, Command, Event, StreamId, check_identifier
 
+NO_PROJECTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
 _NEVER_STARTED = "it was not started; use `with Kernel(...) as kernel:` or start()"
 
 
@@ -52,6 +67,10 @@ class Kernel:
         event_store: where events are kept. The kernel does not close it.
         snapshot_store: where snapshots are kept; without one, an event store that also keeps
             snapshots keeps them.
+        projections: from name to projection module, see `eskernel.projections.Definition`, or to
+            a `Projection` that also says how it is run.
+        checkpoint_store: where projections and named subscriptions keep how far they have come;
+            without one, an event store that also keeps checkpoints keeps them.
         snapshot_interval: take a snapshot whenever an append crosses a multiple of so many
             events; 0 for never.
         snapshots_kept: snapshots retained per aggregate, at least 1.
@@ -67,6 +86,7 @@ class Kernel:
 
     Raises:
         InvalidDomain: a domain misses a function.
+        InvalidProjection: a projection does, or there is nowhere to keep its checkpoints.
         ValueError: a number is out of its range.
         TypeError: what is plugged in is not what is wanted.
     """
@@ -77,6 +97,8 @@ class Kernel:
         event_store: EventStore,
         snapshot_store: SnapshotStore | None = None,
         *,
+        projections: Mapping[str, ModuleType | Projection | Any] = NO_PROJECTIONS,
+        checkpoint_store: CheckpointStore | None = None,
         snapshot_interval: int = 0,
         snapshots_kept: int = 1,
         passivation_timeout: float = 5.0,
@@ -103,6 +125,9 @@ class Kernel:
         self._clock: Clock = time if clock is None else clock
         check_plugins(snapshot_store, self._clock)
         self._domains = {name: BoundDomain(name, module) for name, module in domains.items()}
+        unpackers = {name: domain.unpack for name, domain in self._domains.items()}
+        self._projections = bind(projections, unpackers, (checkpoint_store, event_store))
+        self._checkpoints = checkpoint_store
         self._store = event_store
         self._snapshots = snapshot_store
         self._middleware = checked_middleware(middleware)
@@ -134,6 +159,8 @@ class Kernel:
                 self._limits,
                 self.submit,
                 with_middleware=bool(self._middleware),
+                projections=self._projections,
+                checkpoints=self._checkpoints,
             )
             self._runtime.start()
         return self
@@ -167,8 +194,12 @@ class Kernel:
 
     # Commands.
 
-    def dispatch(  # noqa: C901 - the hot path
-        self, command: Command, *, timeout: float | None = None
+    def dispatch(  # noqa: C901, PLR0912 - the hot path
+        self,
+        command: Command,
+        *,
+        timeout: float | None = None,
+        wait_for: Collection[str] = (),
     ) -> Accepted:
         """Have a command decided and its events stored, and return the outcome.
 
@@ -176,12 +207,16 @@ class Kernel:
             command: what to do.
             timeout: seconds to wait for others; domain code on this very thread is not timed. None
                 for the kernel's `dispatch_timeout`.
+            wait_for: names of projections that shall have seen the command's events on return.
 
         Returns:
             What was stored, once it is stored.
 
         Raises:
             CommandRejected: the domain refused.
+            NotProjected: the events are stored, and `accepted` says which, but one of `wait_for`
+                has not seen them in time, or has stopped.
+            UnknownProjection: no projection of a name in `wait_for`; nothing was done.
             EskernelError: anything else that eskernel names; see the README's failure table.
             Exception: whatever a middleware raises.
         """
@@ -190,6 +225,8 @@ class Kernel:
         runtime = self._runtime
         if runtime is None:
             raise KernelStopped(_NEVER_STARTED)
+        if wait_for:
+            return self._dispatch_and_wait(runtime, command, timeout, wait_for)
         services = runtime.services
         turn = services.turns.mine
         if turn.running or services.gate is not None or command.__class__ is not Command:
@@ -222,6 +259,24 @@ class Kernel:
                     return outcome
                 raise outcome  # type: ignore[misc]
         return dispatch_queued(services, actor, command, timeout)
+
+    def _dispatch_and_wait(
+        self,
+        runtime: Runtime,
+        command: Command,
+        timeout: float | None,
+        wait_for: Collection[str],
+    ) -> Accepted:
+        projections = runtime.read_side.checked(wait_for)
+        seconds = self._limits.dispatch_timeout if timeout is None else timeout
+        check_seconds("timeout", seconds)
+        deadline = time.monotonic() + seconds
+        accepted = self.dispatch(command, timeout=timeout)
+        if accepted.position is not None:
+            for projection in projections:
+                left = max(0.0, deadline - time.monotonic())
+                projection.wait_for(accepted.position, left, accepted=accepted)
+        return accepted
 
     def submit(self, command: Command) -> Future[Accepted]:
         """Have a command decided by the pool, and return at once.
@@ -353,6 +408,97 @@ class Kernel:
         self._refuse_reentrance(services)
         actor, timeout = self._start(services, stream_id, timeout)
         return ask_queued(services, actor, read, command_id, timeout)
+
+    # The read side.
+
+    def projection(self, name: str) -> RunningProjection:
+        """Return a projection: its state, how far it has come, and what can be done with it.
+
+        Args:
+            name: as in `projections`.
+
+        Raises:
+            UnknownProjection: there is none of that name.
+            KernelStopped: the kernel is not running.
+        """
+        return self._read_side().projection(name)
+
+    def audit(self, name: str, *, full: bool = False) -> Audit:
+        """Compare what a projection has handled with the log, on the calling thread.
+
+        Args:
+            name: of the projection.
+            full: whether to read again what an earlier audit has proved.
+
+        Returns:
+            What was found; `complete` says whether each matching position was handled once.
+
+        Raises:
+            UnknownProjection, KernelStopped: as `projection`.
+            EskernelError: the store could not be read.
+        """
+        return self.projection(name).audit(full=full)
+
+    @overload
+    def subscribe(
+        self,
+        callback: None = None,
+        *,
+        name: str | None = None,
+        from_position: int = 0,
+        types: Collection[str] | None = None,
+        aggregate_types: Collection[str] | None = None,
+    ) -> Subscription: ...
+
+    @overload
+    def subscribe(
+        self,
+        callback: Callable[[Event], Any],
+        *,
+        name: str | None = None,
+        from_position: int = 0,
+        types: Collection[str] | None = None,
+        aggregate_types: Collection[str] | None = None,
+        **options: Any,
+    ) -> RunningSubscription: ...
+
+    def subscribe(
+        self,
+        callback: Callable[[Event], Any] | None = None,
+        *,
+        name: str | None = None,
+        from_position: int = 0,
+        types: Collection[str] | None = None,
+        aggregate_types: Collection[str] | None = None,
+        **options: Any,
+    ) -> Subscription | RunningSubscription:
+        """Follow the log: what is there, then what comes, from other processes too.
+
+        Args:
+            callback: called with each event, in order, on a supervised thread of its own; it may
+                use the kernel. At least once: after a crash it is called again with at most the
+                last page of events. None to get an iterator instead.
+            name: keeps the position, so that a subscription of that name goes on where the last
+                one was; of several at a time, in any processes, one is active.
+            from_position: the last position that is not wanted, for one that has no position yet.
+            types: only events of these types.
+            aggregate_types: only events of these aggregate types.
+            options: of a callback: what becomes of a failing event, and the other options of
+                `Projection`.
+
+        Raises:
+            KernelStopped: the kernel is not running.
+            InvalidProjection: a name, and nowhere to keep its position.
+            TypeError, ValueError: an argument is not what it should be.
+        """
+        return self._read_side().subscribe(
+            callback, name, from_position, types, aggregate_types, options
+        )
+
+    def _read_side(self) -> ReadSide:
+        self._services()
+        assert self._runtime is not None
+        return self._runtime.read_side
 
     # Refusing.
 

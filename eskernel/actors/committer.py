@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from pykka import ActorRef
 from pykka._envelope import Envelope
 
+from eskernel.actors.bell import Bell
 from eskernel.actors.outcomes import ChainBroken, Outcome, failure, one_by_one, own
 from eskernel.actors.supervision import SupervisedActor
 from eskernel.contracts import BatchingEventStore, Commit, EventStore
@@ -142,11 +143,13 @@ class Committer(SupervisedActor):
     Args:
         queue: where the appends come from.
         store: where they go: by `append_batch`, or one by one into a store without.
+        bell: rung after each write.
     """
 
-    def __init__(self, queue: CommitQueue, store: EventStore) -> None:
+    def __init__(self, queue: CommitQueue, store: EventStore, bell: Bell) -> None:
         super().__init__()
         self._queue = queue
+        self._bell = bell
         self._callers_come_back = False
         self._write = (
             store.append_batch if isinstance(store, BatchingEventStore) else one_by_one(store)
@@ -184,6 +187,7 @@ class Committer(SupervisedActor):
         # throughput, and answers in 0.8 of the time.
         self._callers_come_back = len(sent) > 1 and monotonic() - start < _QUICK
         _hand_out(batch, sent, results)
+        self._bell.ring()
         self._queue.under_way = []
         self._queue.drop_done()
         return len(batch)

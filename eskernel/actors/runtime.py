@@ -17,12 +17,14 @@ from eskernel.actors.aggregate.limits import Limits
 from eskernel.actors.aggregate.passivation import LeastRecentlyUsed
 from eskernel.actors.aggregate.services import Services
 from eskernel.actors.committer import CommitQueue
+from eskernel.actors.consuming.read_side import ReadSide
 from eskernel.actors.journal import log_and_go_on, log_safely
 from eskernel.actors.pool import JobQueue
 from eskernel.actors.supervision import Exit, stop_and_wait, watch
 from eskernel.actors.tree import BACKOFF, KernelSupervisor
-from eskernel.contracts import Clock, EventStore, SnapshotStore
+from eskernel.contracts import CheckpointStore, Clock, EventStore, SnapshotStore
 from eskernel.errors import KernelStopped
+from eskernel.projections.bound import Bound
 
 ROOT_INTENSITY, ROOT_PERIOD = 5, 30.0
 _LAST_ANSWERS = 0.1
@@ -42,6 +44,8 @@ class Runtime:
         limits: the kernel's numbers.
         submit: how the manager routes a command.
         with_middleware: whether commands go through middleware first.
+        projections: by name.
+        checkpoints: where named subscriptions keep their position; None for the event store.
     """
 
     def __init__(
@@ -54,6 +58,8 @@ class Runtime:
         submit: Callable[[Any], Any],
         *,
         with_middleware: bool,
+        projections: Mapping[str, Bound],
+        checkpoints: CheckpointStore | None,
     ) -> None:
         self.immediate = bool(getattr(store, "immediate", False))
         commits = None if self.immediate else CommitQueue()
@@ -71,6 +77,15 @@ class Runtime:
         if limits.max_live_aggregates is not None:
             self.services.eviction = LeastRecentlyUsed(self.services, limits.max_live_aggregates)
         self._submit = submit
+        self.read_side = ReadSide(
+            projections,
+            store,
+            checkpoints,
+            {name: domain.unpack for name, domain in domains.items()},
+            self.services.bell,
+            clock,
+            limits.dispatch_timeout,
+        )
         self._lock = threading.RLock()  # as the kernel's
         # Guarded by the lock: no root is started once `_stopping` is set.
         self.root: ActorRef[Any] | None = None
@@ -102,6 +117,7 @@ class Runtime:
             root = self.root
         self.services.refuse(STOPPED)
         ended = root is None or stop_and_wait(root, timeout)
+        self.read_side.end()
         self._answer_the_rest(deadline)
         if not ended or self.services.owners:
             log_safely("warning", "kernel_stopped_late", still_running=len(self.services.owners))
@@ -111,7 +127,7 @@ class Runtime:
         with self._lock:
             if self._stopping:
                 return
-            self.root = KernelSupervisor.start(self.services, self._submit)
+            self.root = KernelSupervisor.start(self.services, self._submit, self.read_side.registry)
             root = self.root
         watch(root, self._on_root_ended)
 
@@ -137,6 +153,7 @@ class Runtime:
         reason = f"it failed: its root supervisor gave up ({ended.reason})"
         log_and_go_on("error", "kernel_failed", reason=reason)
         self.services.refuse(reason)
+        self.read_side.end()
         self._answer_the_rest(time.monotonic() + 1.0)
 
     def _answer_the_rest(self, deadline: float) -> None:

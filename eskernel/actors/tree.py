@@ -16,8 +16,10 @@ from eskernel.actors.aggregate.passivation import Passivator
 from eskernel.actors.aggregate.services import Services
 from eskernel.actors.aggregate.supervisor import AggregateSupervisor
 from eskernel.actors.committer import Committer
+from eskernel.actors.consuming.registry import Registry
+from eskernel.actors.consuming.supervisor import ProjectionSupervisor
 from eskernel.actors.pool import ActorPool
-from eskernel.actors.supervision import Backoff, ChildSpec, Inbox, Supervisor
+from eskernel.actors.supervision import Backoff, ChildInfo, ChildSpec, Inbox, Supervisor
 from eskernel.values import Command
 
 POOL_SIZE = 8
@@ -34,9 +36,12 @@ class KernelSupervisor(Supervisor):
     Args:
         services: what the aggregates share.
         submit: how the manager routes a command.
+        registry: what follows the log.
     """
 
-    def __init__(self, services: Services, submit: Callable[[Command], Any]) -> None:
+    def __init__(
+        self, services: Services, submit: Callable[[Command], Any], registry: Registry
+    ) -> None:
         stopping = lambda: services.refusal is not None  # noqa: E731
         specs = [
             ChildSpec(name, partial(ActorPool.start, jobs, POOL_SIZE, stopping, name))
@@ -48,11 +53,16 @@ class KernelSupervisor(Supervisor):
                 ActorPool.start, services.completions, COMPLETERS, stopping, "completion-pool"
             )
             specs.append(ChildSpec("completion-pool", start))
-            specs.append(ChildSpec("committer", lambda: Committer.start(commits, services.store)))
+            specs.append(
+                ChildSpec(
+                    "committer", lambda: Committer.start(commits, services.store, services.bell)
+                )
+            )
         specs += [
             ChildSpec("aggregate-supervisor", lambda: AggregateSupervisor.start(services)),
             ChildSpec("aggregate-manager", lambda: AggregateManager.start(services, submit)),
             ChildSpec("timer", lambda: Passivator.start(services)),
+            ChildSpec("projection-supervisor", lambda: ProjectionSupervisor.start(registry)),
         ]
         super().__init__(specs, intensity=INTENSITY, period=PERIOD, backoff=BACKOFF)
 
@@ -120,26 +130,36 @@ def draw(root: ActorRef[Any] | None, services: Services, limit: int) -> Node:
     """Return the tree under a root, with at most `limit` aggregates."""
     if root is None or not root.is_alive():
         return Node("kernel", "KernelSupervisor", root, alive=False)
-    children = tuple(
-        Node(
-            info.name,
-            info.ref.actor_class.__name__ if info.ref else "waits for its restart",
-            info.ref,
-            info.ref is not None and info.ref.is_alive(),
-            _queued(info.ref),
-            info.restarts,
-            _aggregates(services, limit) if info.name == "aggregate-supervisor" else (),
-        )
-        for info in _children(root)
-    )
+    children = tuple(_node(info, _below(info, services, limit)) for info in _children(root))
     return Node("kernel", root.actor_class.__name__, root, True, _queued(root), 0, children)
+
+
+def _node(info: ChildInfo, children: tuple[Node, ...] = ()) -> Node:
+    return Node(
+        info.name,
+        info.ref.actor_class.__name__ if info.ref else "waits for its restart",
+        info.ref,
+        info.ref is not None and info.ref.is_alive(),
+        _queued(info.ref),
+        info.restarts,
+        children,
+    )
+
+
+def _below(info: ChildInfo, services: Services, limit: int) -> tuple[Node, ...]:
+    """Return what runs under a child of the root."""
+    if info.name == "aggregate-supervisor":
+        return _aggregates(services, limit)
+    if info.name == "projection-supervisor" and info.ref is not None:
+        return tuple(_node(child) for child in _children(info.ref))
+    return ()
 
 
 def _queued(ref: ActorRef[Any] | None) -> int:
     return ref.actor_inbox.qsize() if ref and isinstance(ref.actor_inbox, Inbox) else 0
 
 
-def _children(root: ActorRef[Any]) -> list[Any]:
+def _children(root: ActorRef[Any]) -> list[ChildInfo]:
     call = ProxyCall(attr_path=("children",), args=(), kwargs={})
     try:
         return list(root.ask(call, timeout=_ANSWER_WITHIN))

@@ -39,7 +39,8 @@ class CheckpointStore(Protocol):
     ) -> None:
         """Replace the checkpoints in some slots of a name, in one atomic and durable write.
 
-        Other slots stay as they are. A reader sees all of it or nothing.
+        Other slots stay as they are. A reader sees all of it or nothing. A save under a larger
+        epoch than the lease's ends the lease, for its owner can save no more.
 
         Args:
             name: whose checkpoints.
@@ -70,12 +71,15 @@ class CheckpointStore(Protocol):
             The lease as it now is: the caller's, or another owner's.
 
         Raises:
+            ValueError: `seconds` is negative, or no number.
             StoreUnavailable: the store could not be reached.
         """
         ...
 
     def release_lease(self, name: str, owner: str) -> None:
         """Give a lease back; does nothing if somebody else, or nobody, holds it.
+
+        Saves under its epoch are stored until somebody has got a larger one.
 
         Raises:
             StoreUnavailable: the store could not be reached.

@@ -43,6 +43,9 @@ class TableStore(Protocol):
     def table_transaction(self, patience: float) -> AbstractContextManager[TableTransaction]:
         """Return a context that commits durably at its end, and rolls back on an exception.
 
+        Inside it, nothing else of the store must be written on the same thread, nor waited for:
+        where one writes at a time, it would wait for this transaction's end.
+
         The order in which writers get their turn is fair: who writes one transaction after another
         lets those who wait, appends above all, go in between.
 
@@ -54,5 +57,9 @@ class TableStore(Protocol):
             StoreUnavailable: the database cannot be reached or refuses; at the end of the context
                 `outcome_unknown` tells whether it may be committed all the same.
             CorruptStore: it is damaged.
+            DBAPIError: SQLAlchemy's, when a statement executed inside is wrong in itself, breaks
+                a constraint say, so that it would fail again; nothing was stored.
+            RuntimeError: a statement inside has failed, its error was passed over, and now the
+                database has to roll back.
         """
         ...

@@ -16,6 +16,7 @@ from eskernel.actors.aggregate.deciding import decider
 from eskernel.actors.aggregate.limits import Limits
 from eskernel.actors.aggregate.routing import Aggregate, AggregateEnded, Eviction, Routed, Starter
 from eskernel.actors.aggregate.turns import Turn, Turns
+from eskernel.actors.bell import Bell
 from eskernel.actors.pool import JobQueue
 from eskernel.actors.supervision.actor import tell_if_alive
 from eskernel.errors import DispatchTimeout, KernelStopped, UnknownAggregateType
@@ -47,6 +48,7 @@ class Services:
             the threads it could wait for: chains of middleware, callbacks of futures.
         completions: answers to give and appends that have ended, which must not wait for commands
             of other aggregates; `jobs` itself if no append ends later.
+        bell: rung after each commit.
         refusal: why the kernel takes no commands; None while it does.
         gate: None while dispatch may take its shortest way; the refusal, or `MIDDLEWARE`.
         supervisor: the running AggregateSupervisor, None while there is none.
@@ -71,6 +73,7 @@ class Services:
         self.deciders = {name: decider(domain, clock.time) for name, domain in domains.items()}
         self.store = store
         self.append: Callable[..., int] = store.append  # of events, or rows if it is immediate
+        self.bell = Bell(self._ring_or_not)
         self.snapshots = snapshots
         self.clock = clock
         self.now = clock.time
@@ -96,6 +99,15 @@ class Services:
         self.supervisor: Starter | None = None
         self.eviction: Eviction | None = None
         self._stranded: deque[Routed] = deque()
+
+    def _ring_or_not(self) -> None:
+        """Have appends ring as long as somebody listens; without, they cost nothing more."""
+        self.append = self._append_and_ring if self.bell.listeners else self.store.append
+
+    def _append_and_ring(self, *arguments: Any, **options: Any) -> int:
+        position = self.store.append(*arguments, **options)
+        self.bell.ring()
+        return position
 
     def route(self, stream_id: StreamId, patience: float) -> Aggregate:
         """Return the stream's actor, started if there is none.

@@ -1,19 +1,24 @@
-"""All checks of an event store, and of a snapshot store."""
+"""All checks of an event store, of a snapshot store, and of a checkpoint store."""
 
 from __future__ import annotations
 
 from itertools import chain
 
-from eskernel.contracts import EventStore, SnapshotStore
+from eskernel.contracts import CheckpointStore, EventStore, SnapshotStore
 from eskernel.testing.conformance import (
     atomicity,
     batch_races,
     batches,
+    checkpoint_races,
+    checkpoints,
+    checkpoints_closing,
     closing,
     closing_in_use,
     conflicts,
+    epochs,
     folding,
     large,
+    leases,
     log_reading,
     long_streams,
     nesting,
@@ -59,6 +64,17 @@ def snapshot_store_checks() -> tuple[Check[SnapshotStore], ...]:
     )
 
 
+def checkpoint_store_checks() -> tuple[Check[CheckpointStore], ...]:
+    """Return every guarantee of a CheckpointStore as a check to call with a factory."""
+    modules = (checkpoints, epochs, leases, checkpoint_races, checkpoints_closing)
+    plain = chain.from_iterable(module.CHECKS for module in modules)
+    return (
+        *(Check(function) for function in plain),
+        *(Check(function, needs="append") for function in checkpoints_closing.STREAM_CHECKS),
+        *(Check(function, needs="reopen") for function in checkpoints_closing.DURABILITY_CHECKS),
+    )
+
+
 def check_event_store(
     factory: Factory[EventStore], *, reopen: Reopen[EventStore] | None = None
 ) -> list[str]:
@@ -98,3 +114,21 @@ def check_snapshot_store(
         BrokenGuarantees: as `check_event_store`.
     """
     return run(snapshot_store_checks(), factory, reopen)
+
+
+def check_checkpoint_store(
+    factory: Factory[CheckpointStore], *, reopen: Reopen[CheckpointStore] | None = None
+) -> list[str]:
+    """Hold a checkpoint store to everything `eskernel.contracts.CheckpointStore` promises.
+
+    Args:
+        factory: returns a new, empty store; if it has `close()`, that is called after each check.
+        reopen: as for `check_event_store`.
+
+    Returns:
+        The guarantees checked, as sentences.
+
+    Raises:
+        BrokenGuarantees: as `check_event_store`.
+    """
+    return run(checkpoint_store_checks(), factory, reopen)

@@ -1,0 +1,1 @@
+"""Actors that follow the log: projections and subscriptions, under their supervisor."""

@@ -1,0 +1,121 @@
+"""ConsumerActor: the thread of one projection, or of one subscription with a callback."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+from pykka import ActorRef
+from pykka._envelope import Envelope
+
+from eskernel.actors.bell import Bell, Listener
+from eskernel.actors.journal import log_and_go_on
+from eskernel.actors.supervision import SupervisedActor
+from eskernel.projections.consumer import Consumer
+
+C = TypeVar("C", bound=Consumer)
+
+_LONGEST_REST: Final = 0.005  # seconds
+_WORK: Final = object()
+_NUDGE: Final[Envelope[Any]] = Envelope(_WORK)
+
+
+class Call(Generic[C]):
+    """A message: run a function on the consumer, between two of its steps.
+
+    Args:
+        function: gets the consumer; what it returns or raises is the reply.
+    """
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[[C], Any]) -> None:
+        self.function = function
+
+
+class Post:
+    """Where an actor is found; outlives one that is restarted."""
+
+    def __init__(self) -> None:
+        self.ref: ActorRef[Any] | None = None
+        self.thread: int | None = None
+
+
+class ConsumerActor(SupervisedActor):
+    """Steps a consumer: at once while there is more, else when told, or after its pause.
+
+    While commands come in, it rests after each step as long as the step took, so that followers
+    have at most half of the interpreter.
+
+    Args:
+        post: where to announce itself.
+        make: returns a new consumer, which begins with what is stored.
+        bell: rung after commits.
+    """
+
+    def __init__(self, post: Post, make: Callable[[], Consumer], bell: Bell) -> None:
+        super().__init__()
+        self._post = post
+        self._consumer = make()
+        self._bell = bell
+        self._rested = 0.0
+        self._listener = Listener(lambda: self._inbox.put(_NUDGE))
+
+    def on_start(self) -> None:
+        """Announce itself and look."""
+        self._post.ref = self.actor_ref
+        self._post.thread = threading.get_ident()
+        self._bell.add(self._listener)
+        self.wake_at = time.monotonic()
+
+    def on_wake(self) -> None:
+        """Take a step and plan the next."""
+        listener = self._listener
+        listener.told = False
+        begun = time.monotonic()
+        pause = self._consumer.step()
+        now = time.monotonic()
+        if listener.told:
+            self._rested = now + min(now - begun, _LONGEST_REST)
+            self.wake_at = self._rested
+        else:
+            self._rested = now
+            self.wake_at = now + pause
+
+    def _handle_receive(self, message: Any) -> Any:
+        if message is not _WORK:
+            return super()._handle_receive(message)
+        self.wake_at = max(time.monotonic(), self._rested)
+        return None
+
+    def on_receive(self, message: Any) -> Any:
+        """Run a function on the consumer."""
+        if not isinstance(message, Call):
+            return super().on_receive(message)
+        self.wake_at = time.monotonic()  # it may have made work
+        return message.function(self._consumer)
+
+    def on_stop(self) -> None:
+        """Store what was handled, and let another process go on."""
+        self._bell.remove(self._listener)
+        try:
+            self._consumer.release()
+        except Exception as error:  # noqa: BLE001 - what is stored is right all the same
+            log_and_go_on("warning", "consumer_not_released", actor=str(self), exc_info=error)
+        finally:
+            self._consumer.close()
+
+    def on_failure(self, *_exc_info: Any) -> None:
+        """Let go of everything; the next one begins with what is stored."""
+        self._bell.remove(self._listener)
+        self._consumer.close()
+
+
+class ProjectionActor(ConsumerActor):
+    """The thread of a projection."""
+
+
+class SubscriptionActor(ConsumerActor):
+    """The thread of a subscription with a callback."""

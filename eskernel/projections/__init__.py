@@ -1,0 +1,9 @@
+"""Projections: read models that follow the log, each position once and in order."""
+
+from eskernel.projections.definition import Definition
+from eskernel.projections.once import project
+from eskernel.projections.options import Projection
+from eskernel.projections.progress import Parked
+from eskernel.projections.view import Status
+
+__all__ = ["Definition", "Parked", "Projection", "Status", "project"]

@@ -1,0 +1,65 @@
+"""CallbackModel: no state, but something done for every event, which cannot be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from eskernel.contracts import CheckpointStore
+from eskernel.projections.progress import Progress
+from eskernel.values import Event
+
+
+class CallbackModel:
+    """Calls a function with each event: at least once, repeating one page at most after a crash.
+
+    Args:
+        callback: what to call.
+        store: where the position is stored; None for a subscription without a name, which begins
+            anew each time.
+        key: the name it is stored under.
+    """
+
+    undoes = False
+    eager = True
+    shared = True
+
+    def __init__(
+        self, callback: Callable[[Event], Any], store: CheckpointStore | None, key: str
+    ) -> None:
+        self._callback = callback
+        self._store = store
+        self._key = key
+        self._kept: dict[str, Progress] = {}
+
+    def load(self, slot: str) -> Progress | None:
+        """Return the progress that is stored, or that was kept in memory without a store."""
+        if self._store is None:
+            return self._kept.get(slot)
+        return self.peek(slot)
+
+    def peek(self, slot: str) -> Progress | None:
+        """Return the progress that is stored."""
+        stored = self._store.load_checkpoint(self._key, slot) if self._store else None
+        return None if stored is None else Progress.of(stored)
+
+    def begin(self, slot: str, progress: Progress) -> None:
+        """Note where it begins."""
+        self._kept[slot] = progress
+
+    def handle(self, slot: str, event: Event) -> None:  # noqa: ARG002 - there is one slot only
+        """Call the callback."""
+        self._callback(event)
+
+    def commit(self, slot: str, progress: Progress, epoch: int | None) -> None:
+        """Store how far it has come."""
+        self._kept[slot] = progress
+        if self._store is not None and epoch is not None:
+            self._store.save_checkpoints(self._key, epoch, {slot: progress.checkpoint(b"")})
+
+    def undo(self, slot: str) -> Progress:
+        """Return how far it has come: what is done is done."""
+        return self._kept[slot]
+
+    def close(self) -> None:
+        """Do nothing: nothing is held."""

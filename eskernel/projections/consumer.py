@@ -1,0 +1,235 @@
+"""Consumer: a lane along the log that one process at a time may move."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from eskernel.contracts import CheckpointStore, Clock, EventStore
+from eskernel.errors import CorruptStore, EskernelError, StaleEpoch, StoreUnavailable
+from eskernel.projections.definition import Definition
+from eskernel.projections.failing import delay
+from eskernel.projections.lane import Lane
+from eskernel.projections.options import Projection
+from eskernel.projections.progress import Progress
+from eskernel.projections.read_model import ReadModel
+from eskernel.projections.view import Status, View
+from eskernel.values import SERVING
+
+_RENEWALS: Final = 3
+"""How often a lease is renewed while it is valid."""
+_WITHOUT: Final = 0
+"""The epoch of who needs no lease, as nothing is stored."""
+
+
+class Consumer:
+    """Moves a lane in steps; whoever calls `step` is its one thread.
+
+    Between two steps everything may end: a crash repeats what was not committed, invisibly where
+    it can be undone. The lease says who works; that nothing is written by one who has lost it is
+    the epoch's doing, which every commit carries and the store compares.
+
+    Args:
+        definition: the module.
+        options: how it is run.
+        model: what it works on.
+        store: the log.
+        checkpoints: where the lease is; None if nothing is stored.
+        key: the name of lease and checkpoints.
+        owner: who asks for the lease; unique in the world.
+        view: where others see it.
+        clock: for delays.
+        start: the position to begin after, if nothing is stored.
+        seed: scatters delays; None for a random one.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        options: Projection,
+        model: ReadModel,
+        store: EventStore,
+        checkpoints: CheckpointStore | None,
+        key: str,
+        owner: str,
+        view: View,
+        clock: Clock,
+        *,
+        start: int = 0,
+        seed: int | None = None,
+    ) -> None:
+        self._definition = definition
+        self._options = options
+        self._model = model
+        self._store = store
+        self._checkpoints = checkpoints
+        self._key = key
+        self._owner = owner
+        self._clock = clock
+        self._start = start
+        self._rng = random.Random(seed)  # noqa: S311 - jitter
+        self.view = view
+        self._serving = self._lane(SERVING)
+        self._epoch: int | None = _WITHOUT if checkpoints is None else None
+        self._holder = ""
+        self._lease_due = float("inf") if checkpoints is None else clock.monotonic()
+        # Whether the lane has what is stored. Cleared whenever somebody else may have changed it.
+        self._loaded = False
+        self._outages = 0
+
+    def _lane(self, slot: str) -> Lane:
+        return Lane(
+            *(self._definition, self._options, self._model, slot),
+            *(self._store, self._clock, self._rng),
+        )
+
+    @property
+    def progress(self) -> Progress:
+        """How far the serving lane has come."""
+        return self._serving.progress
+
+    @property
+    def active(self) -> bool:
+        """Whether this process holds the lease."""
+        return self._epoch is not None
+
+    def step(self) -> float:
+        """Do a share of the work; raises nothing but what interrupts the thread.
+
+        Returns:
+            Seconds until there may be more to do; 0 for at once.
+        """
+        try:
+            if self._clock.monotonic() >= self._lease_due:
+                self._ask_for_lease()
+            if not self._loaded:
+                self._load()
+                self._loaded = True
+            more = self._work()
+        except StaleEpoch:
+            self._lose_lease()
+            return 0.0
+        except StoreUnavailable as error:
+            self._outages += 1
+            self.view.become(Status.RETRYING, error)
+            return delay(self._options, self._outages, self._rng)
+        except EskernelError as error:  # CorruptStore, or what a user's init has raised
+            self._serving.stopped = error
+            self._loaded = True
+            self._show(more=False)
+            return self._options.poll_interval
+        except Exception as error:  # noqa: BLE001 - a store's that should have said what it means
+            self._outages += 1
+            self.view.become(Status.RETRYING, error)
+            return delay(self._options, self._outages, self._rng)
+        self._outages = 0
+        self._show(more=more)
+        return 0.0 if more else self._pause()
+
+    # The lease.
+
+    def _ask_for_lease(self) -> None:
+        assert self._checkpoints is not None
+        seconds = self._options.lease_seconds
+        lease = self._checkpoints.acquire_lease(self._key, self._owner, seconds)
+        epoch = lease.epoch if lease.owner == self._owner else None
+        wait = seconds / _RENEWALS
+        if epoch is None:
+            wait = min(wait, max(lease.seconds, 0.0))
+        self._lease_due = self._clock.monotonic() + wait
+        if epoch != self._epoch or lease.owner != self._holder:
+            self._loaded = False
+        elif epoch is None:
+            self._look_at_others()
+        self._epoch, self._holder = epoch, lease.owner
+
+    def _lose_lease(self) -> None:
+        self._epoch = None
+        self._loaded = False
+        self._lease_due = self._clock.monotonic()
+
+    def _look_at_others(self) -> None:
+        """Notice what the process that holds the lease has done, beside handling events."""
+
+    def release(self) -> None:
+        """Commit what was handled and give the lease back, for another process to go on.
+
+        Raises:
+            EskernelError: it could not be done; the lease then runs out.
+        """
+        if self._loaded and self._epoch is not None and self._serving.stopped is None:
+            self._commit_all(self._epoch)
+        if self._checkpoints is not None and self._epoch is not None:
+            self._checkpoints.release_lease(self._key, self._owner)
+        self._epoch = None
+
+    def _commit_all(self, epoch: int) -> None:
+        if self._serving.progress != self._serving.committed:
+            self._serving.commit(epoch)
+
+    def close(self) -> None:
+        """Let go of what the read model holds, whatever happens to the rest."""
+        self._model.close()
+
+    # The work.
+
+    def _load(self) -> None:
+        """Make current what is stored, or begin; only looks if others do the work."""
+        if self._is_watching():
+            return
+        if not self._serving.load():
+            self._begin(self._serving, Progress(self._start, self._definition.version))
+
+    def _begin(self, lane: Lane, progress: Progress) -> None:
+        try:
+            lane.begin(progress)
+        except EskernelError:
+            raise
+        except Exception as error:
+            raise CorruptStore(
+                f"{self._key} cannot begin: {type(error).__name__}: {error}; mend its init"
+            ) from error
+
+    def _is_watching(self) -> bool:
+        """Whether another process does the work, and this one must not."""
+        return self._model.shared and self._epoch is None
+
+    def _work(self) -> bool:
+        """Do a share of the work; return whether there is more."""
+        if self._is_watching():
+            self._watch()
+            return False
+        return self._serving.advance(self._epoch)
+
+    def _watch(self) -> None:
+        found = self._model.peek(SERVING)
+        if found is not None:
+            self._serving.progress = self._serving.committed = found
+
+    # What others see.
+
+    def _show(self, *, more: bool) -> None:
+        lane, view = self._serving, self.view
+        view.parked = lane.progress.parked
+        view.version = lane.progress.version
+        if lane.progress.position > view.position:
+            view.reach(lane.progress.position)
+        error = lane.error
+        if self._serving.stopped is not None:
+            status = Status.STOPPED
+        elif lane.failure is not None:
+            status = Status.RETRYING
+        else:
+            status = self._status(more=more)
+        if (status, error) != (view.status, view.error):
+            view.become(status, error)
+
+    def _status(self, *, more: bool) -> Status:
+        if self._is_watching():
+            return Status.FOLLOWING
+        return Status.CATCHING_UP if more else Status.LIVE
+
+    def _pause(self) -> float:
+        now = self._clock.monotonic()
+        due = min(self._lease_due, self._serving.waits_until()) - now
+        return max(0.001, min(self._options.poll_interval, due))

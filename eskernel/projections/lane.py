@@ -1,0 +1,324 @@
+"""Lane: one slot of a read model on its way along the log."""
+
+from __future__ import annotations
+
+import random
+from time import perf_counter
+from typing import Any, Final
+
+from eskernel.contracts import Clock, EventStore
+from eskernel.errors import CorruptStore, EskernelError, StaleEpoch, StoreUnavailable
+from eskernel.projections.definition import Definition
+from eskernel.projections.failing import Failure, delay, in_words
+from eskernel.projections.options import Projection
+from eskernel.projections.progress import Parked, Progress
+from eskernel.projections.read_model import ReadModel
+from eskernel.values import Event, Range
+
+_SMALLEST_PAGE: Final = 16
+_LARGEST_PAGE: Final = 1000
+_PAGE_SECONDS: Final = 0.005
+"""What a page should take: those who read the state, and those who write, wait no longer."""
+_COMMIT_SHARE: Final = 10
+"""Commits that are not urgent take at most one part in so many of the time."""
+
+# Of these, no event is guilty.
+_NOT_THE_EVENTS = (StaleEpoch, StoreUnavailable, CorruptStore)
+
+
+class Lane:
+    """Reads pages of events, hands them to the read model and commits; used by one thread.
+
+    Invariants:
+
+    - `progress` says what the model's uncommitted work contains, `committed` what its last commit
+      does: each matching position up to theirs, once, in order, parked and discarded ones aside.
+    - When an event fails, the model is brought to just before it, and that is committed, before it
+      is tried again, alone.
+
+    Args:
+        definition: the module.
+        options: how it is run.
+        model: what it works on.
+        slot: where.
+        store: the log.
+        clock: for delays.
+        rng: scatters them.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        options: Projection,
+        model: ReadModel,
+        slot: str,
+        store: EventStore,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self.slot = slot
+        self.progress = self.committed = Progress(0, definition.version)
+        self.failure: Failure | None = None
+        self.stopped: Exception | None = None
+        self._definition = definition
+        self._options = options
+        self._model = model
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+        self._page = _SMALLEST_PAGE
+        self._uncommitted = 0
+        self._last: Event | None = None
+        self._commit_after = 0.0
+        # After a commit that failed because of an event nobody knows: events in the next commits,
+        # halved until it is known which, and the position up to which that goes on.
+        self._few: tuple[int, int] | None = None
+
+    @property
+    def error(self) -> Exception | None:
+        """What stopped it, or has failed and will be tried again."""
+        return self.stopped or (None if self.failure is None else self.failure.error)
+
+    def load(self) -> bool:
+        """Make current what is stored; return whether there is anything."""
+        found = self._model.load(self.slot)
+        if found is None:
+            return False
+        self._restart_at(found)
+        return True
+
+    def begin(self, progress: Progress) -> None:
+        """Begin with an empty state; raises what the user's `init` raises."""
+        self._model.begin(self.slot, progress)
+        self._restart_at(progress)
+
+    def _restart_at(self, progress: Progress) -> None:
+        self.progress = self.committed = progress
+        self.failure = self.stopped = None
+        self._uncommitted = 0
+        self._few = None
+
+    def advance(self, epoch: int | None) -> bool:
+        """Handle the next page.
+
+        Args:
+            epoch: of the lease, if there is one.
+
+        Returns:
+            Whether there may be more to do at once.
+
+        Raises:
+            StaleEpoch, StoreUnavailable, CorruptStore: nothing is lost; load again, or call again.
+        """
+        if self.stopped is not None:
+            return False
+        stop = None if self.failure is None else self.failure.position
+        limit = self._page if self._few is None else min(self._page, self._few[0])
+        start = perf_counter()
+        events, reached = self._read(Range(self.progress.position + 1, stop), limit)
+        if reached <= self.progress.position:
+            if self.failure is not None:
+                return self._try_again(self.failure, epoch)
+            self._commit_if_due(epoch)
+            return False
+        if self._handle(events, reached):
+            if self._model.eager or self._few is not None:
+                self._commit_if_anything(epoch)
+            self._commit_if_due(epoch)
+            self._adapt(len(events), perf_counter() - start)
+        return True
+
+    def _read(self, range: Range, limit: int) -> tuple[list[Event], int]:
+        definition = self._definition
+        events: list[Event] = []
+        try:
+            _, reached = self._store.fold_all(
+                _collect,
+                events,
+                range,
+                limit=limit,
+                types=definition.event_types,
+                aggregate_types=definition.aggregate_types,
+            )
+        except EskernelError:
+            raise
+        except Exception as error:
+            raise StoreUnavailable.because(error, outcome_unknown=False) from error
+        return events, reached
+
+    def _handle(self, events: list[Event], reached: int) -> bool:
+        """Hand events to the model; return whether all were handled."""
+        handled: list[int] = []
+        last = self._last
+        handle, slot, definition = self._model.handle, self.slot, self._definition
+        for raw in events:
+            try:
+                event = definition.read(raw)
+                if definition.wants(event):
+                    handle(slot, event)
+                    handled.append(event.position)  # type: ignore[arg-type]  # it is in the log
+                    last = raw
+            except _NOT_THE_EVENTS:
+                self._after_failure(handled, raw)
+                raise
+            except Exception as error:  # noqa: BLE001 - the user's, whatever it is
+                self._after_failure(handled, raw)
+                self._note_failure(raw, error)
+                return False
+        self._uncommitted += len(handled)
+        self._last = last
+        self.progress = self.progress.moved(handled, reached)
+        return True
+
+    def _after_failure(self, handled: list[int], failing: Event) -> None:
+        """Make `progress` true again: undo, or if nothing can be undone, count what was done."""
+        if self._model.undoes:
+            self._undo()
+        else:
+            assert failing.position is not None
+            self._uncommitted += len(handled)
+            self.progress = self.progress.moved(handled, failing.position - 1)
+
+    def _undo(self) -> None:
+        self.progress = self.committed = self._model.undo(self.slot)
+        self._uncommitted = 0
+
+    def _note_failure(self, event: Event, error: Exception) -> None:
+        """Note that an event failed: to be retried, or the end of it."""
+        failure = self.failure
+        now = self._clock.monotonic()
+        if failure is None or failure.position != event.position:
+            failure = self.failure = Failure(event, error, now)
+        else:
+            failure.error = error
+            failure.attempts += 1
+        failure.retry_at = now + delay(self._options, failure.attempts, self._rng)
+
+    def _try_again(self, failure: Failure, epoch: int | None) -> bool:
+        """Everything before the failing event is handled: commit that, then see to the event."""
+        self._commit_if_anything(epoch)
+        if failure.attempts > self._options.retries:
+            self._give_up(failure, epoch)
+            return self.stopped is None
+        if self._clock.monotonic() < failure.retry_at:
+            return False
+        events, reached = self._read(Range(failure.position, failure.position + 1), 1)
+        if not self._handle(events, reached):
+            return True
+        self._commit_if_anything(epoch)
+        if self.failure is failure and self.progress.position >= failure.position:
+            self.failure = None
+        return True
+
+    def _give_up(self, failure: Failure, epoch: int | None) -> None:
+        parked = self.progress.parked
+        if self._options.on_failure != "park" or len(parked) >= self._options.parked_limit:
+            self.stopped = failure.error
+            return
+        position = failure.position
+        aside = failure.parked(int(self._clock.time() * 1000))
+        self.progress = self.progress.moved([position], position)._replace(parked=(*parked, aside))
+        self._uncommitted += 1
+        self.failure = None
+        self.commit(epoch)
+
+    def retry(self, aside: Parked, epoch: int | None) -> None:
+        """Try a parked event once more; raises what its handler raises, which is noted."""
+        self._commit_if_anything(epoch)
+        others = tuple(one for one in self.progress.parked if one is not aside)
+        events, _ = self._read(Range(aside.position, aside.position + 1), 1)
+        try:
+            for event in map(self._definition.read, events):
+                if self._definition.wants(event):
+                    self._model.handle(self.slot, event)
+            self._replace(epoch, parked=others)
+        except _NOT_THE_EVENTS:
+            self._undo()
+            raise
+        except Exception as error:
+            self._undo()
+            again = aside._replace(attempts=aside.attempts + 1, error=in_words(error))
+            self._replace(epoch, parked=(*others, again))
+            raise
+
+    def discard(self, aside: Parked, epoch: int | None) -> None:
+        """Give a parked event up."""
+        self._commit_if_anything(epoch)
+        parked = tuple(one for one in self.progress.parked if one is not aside)
+        discarded = (*self.progress.discarded, aside.position)
+        self._replace(epoch, parked=parked, discarded=discarded)
+
+    def note_proved(self, stop: int, epoch: int | None) -> None:
+        """Note that what was handled before a position was compared with the log."""
+        ledger = self.progress.ledger.proved_before(stop)
+        self._commit_if_anything(epoch)
+        progress = self.progress._replace(ledger=ledger)
+        self._model.commit(self.slot, progress, epoch)
+        self.progress = self.committed = progress
+
+    def _replace(self, epoch: int | None, **changes: Any) -> None:
+        """Commit a change of the progress that no event makes."""
+        generation = self.progress.generation + 1
+        progress = self.progress._replace(generation=generation, **changes)
+        self._model.commit(self.slot, progress, epoch)
+        self.progress = self.committed = progress
+
+    # Commits.
+
+    def commit(self, epoch: int | None) -> None:
+        """Commit what was handled; raises as `advance`."""
+        begun = perf_counter()
+        try:
+            self._model.commit(self.slot, self.progress, epoch)
+        except _NOT_THE_EVENTS:
+            self._undo()
+            raise
+        except Exception as error:  # noqa: BLE001 - of an event in it
+            self._blame(error)
+            return
+        self.committed = self.progress
+        self._uncommitted = 0
+        if self._few is not None and self.progress.position >= self._few[1]:
+            self._few = None
+        pause = _COMMIT_SHARE * (perf_counter() - begun)
+        pause = max(self._options.checkpoint_seconds, pause)
+        self._commit_after = self._clock.monotonic() + pause
+
+    def _blame(self, error: Exception) -> None:
+        """Find the event because of which a commit failed: by commits of half as many."""
+        count, last, upto = self._uncommitted, self._last, self.progress.position
+        self._undo()
+        if count > 1 or last is None:
+            self._few = (max(1, count // 2), upto)
+        else:
+            self._note_failure(last, error)
+
+    def _commit_if_anything(self, epoch: int | None) -> None:
+        if self._uncommitted or self.progress.parked is not self.committed.parked:
+            self.commit(epoch)
+
+    def _commit_if_due(self, epoch: int | None) -> None:
+        moved = self.progress.position > self.committed.position
+        many = self._uncommitted >= self._options.checkpoint_events
+        if moved and (many or self._clock.monotonic() >= self._commit_after):
+            self.commit(epoch)
+
+    def _adapt(self, count: int, seconds: float) -> None:
+        """Choose the next page's size."""
+        fitting = _LARGEST_PAGE
+        if count and seconds > 0:
+            fitting = int(count * _PAGE_SECONDS / seconds)
+        self._page = max(1, min(fitting, self._page * 2, _LARGEST_PAGE))
+
+    def waits_until(self) -> float:
+        """Return when it has something to do even without new events, on the monotonic clock."""
+        if self.failure is not None and self.stopped is None:
+            return self.failure.retry_at
+        if self.progress.position > self.committed.position and self.stopped is None:
+            return self._commit_after
+        return float("inf")
+
+
+def _collect(events: list[Event], event: Event) -> list[Event]:
+    events.append(event)
+    return events
