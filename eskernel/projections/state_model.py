@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from eskernel.contracts import CheckpointStore
+from eskernel.errors import InvalidProjection
 from eskernel.projections.definition import Definition
 from eskernel.projections.progress import Progress
 from eskernel.projections.read_model import BUILDING, PREVIOUS
@@ -68,7 +69,13 @@ class StateModel:
 
     def handle(self, slot: str, event: Event) -> None:
         """Let the module handle one event."""
-        self._states[slot] = self._definition.handle_event(event, self._state(slot))
+        before = self._state(slot)
+        state = self._states[slot] = self._definition.handle_event(event, before)
+        if state is None and before is not None:
+            raise InvalidProjection(
+                f"projection {self._definition.name!r}: handle_event returned None; "
+                "return the state, also when nothing changes"
+            )
 
     def commit(self, slot: str, progress: Progress, epoch: int | None) -> None:
         """Keep the state, and with a lease store it; see `ReadModel.commit`."""

@@ -9,7 +9,6 @@ event that was taken but did not reach the reader is put back to where it belong
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -24,6 +23,7 @@ from eskernel.subscriptions.arguments import (
     checked_wait,
 )
 from eskernel.subscriptions.backlog import Backlog
+from eskernel.subscriptions.deadline import Deadline
 from eskernel.subscriptions.outage import Outage
 from eskernel.values import Event, Range
 
@@ -109,9 +109,8 @@ class Feed:
             CorruptStore: the next event is damaged; those before it have been handed out.
             TypeError, ValueError: the timeout is no number of seconds.
         """
-        deadline = None
-        if timeout is not None:
-            deadline = time.monotonic() + checked_seconds("timeout", timeout)
+        seconds = None if timeout is None else checked_seconds("timeout", timeout)
+        deadline = Deadline(seconds)
         reader = self._me.token
         self._backlog.settle(reader)
         try:
@@ -148,7 +147,7 @@ class Feed:
         """
         return self._backlog.acknowledged
 
-    def _next(self, reader: object, deadline: float | None) -> Event | None:
+    def _next(self, reader: object, deadline: Deadline) -> Event | None:
         call = object()
         try:
             while True:
@@ -161,10 +160,11 @@ class Feed:
                     if self._ahead is None:
                         self._ahead = call
                 if self._ahead is call:
-                    self._read_on(deadline)
+                    over = self._read_on(deadline)
                 else:
-                    self._pause(_left(deadline, self._poll_interval), beside=True)
-                if _is_over(deadline) and not self._backlog:
+                    self._pause(deadline.within(self._poll_interval), beside=True)
+                    over = deadline.is_over()
+                if over and not self._backlog:
                     return None
         finally:
             if self._ahead is call:
@@ -174,8 +174,12 @@ class Feed:
                     self._give_way(call)
                     raise
 
-    def _read_on(self, deadline: float | None) -> None:
-        """Read a page, or wait if there is nothing new; called by the one in `_ahead`."""
+    def _read_on(self, deadline: Deadline) -> bool:
+        """Read a page, or wait if there is nothing new; called by the one in `_ahead`.
+
+        Returns:
+            Whether the time is over.
+        """
         found: list[Event] = []
         reached = start = self._backlog.reached
         try:
@@ -192,17 +196,18 @@ class Feed:
                 raise
             reached = found[-1].position or start
         except StoreUnavailable as error:
-            if _is_over(deadline):
+            if deadline.is_over():
                 raise
-            self._pause(_left(deadline, self._outage.goes_on(error, start)))
-            return
+            self._pause(deadline.within(self._outage.goes_on(error, start)))
+            return False  # but look once more: what is wrong then is told
         self._outage.is_over()
         if reached > start:
             self._backlog.add(found, reached)
             with self._lock:
                 self._wake()
-        elif not _is_over(deadline):
-            self._wait(_left(deadline, self._poll_interval))
+        elif not deadline.is_over():
+            self._wait(deadline.within(self._poll_interval))
+        return deadline.is_over()
 
     def _pause(self, seconds: float, *, beside: bool = False) -> None:
         """Wait until the time is over, the feed is closed, or another has read a page.
@@ -243,12 +248,3 @@ class _Reader(threading.local):
 def _gather(events: list[Event], event: Event) -> list[Event]:
     events.append(event)
     return events
-
-
-def _is_over(deadline: float | None) -> bool:
-    return deadline is not None and time.monotonic() >= deadline
-
-
-def _left(deadline: float | None, seconds: float) -> float:
-    """Return the seconds, or what is left of them."""
-    return seconds if deadline is None else max(0.0, min(seconds, deadline - time.monotonic()))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import index
 from typing import Any
 
 from eskernel.errors import NotStorable
-from eskernel.values import Event, Row, StreamId
+from eskernel.values import Checkpoint, Event, Row, StreamId
 
 _UNPACK = 9
+_LAST = 2**63 - 1
 
 
 def checked_rows(
@@ -49,6 +50,26 @@ def check_stream(stream_id: StreamId) -> None:
         raise NotStorable("stream_id", f"{stream_id!r} is no tuple of two strings")
     for name, value in zip(("aggregate_type", "aggregate_id"), stream_id, strict=True):
         check_text(name, value)
+
+
+def check_checkpoints(name: str, epoch: int, slots: Mapping[str, Checkpoint | None]) -> None:
+    """Raise NotStorable unless every store can keep these checkpoints."""
+    check_text("name", name)
+    _check_number("epoch", epoch)
+    for slot, checkpoint in slots.items():
+        check_text("slot", slot)
+        if checkpoint is None:
+            continue
+        _check_number("position", checkpoint.position)
+        check_text("version", checkpoint.version)
+        for field in ("state", "notes"):
+            if not isinstance(packed := getattr(checkpoint, field), bytes):
+                raise NotStorable(field, f"must be bytes, not {type(packed).__name__}: pack it")
+
+
+def _check_number(name: str, number: Any) -> None:
+    if type(number) is not int or not 0 <= number <= _LAST:
+        raise NotStorable(name, f"{number!r} is no whole number of 0 to {_LAST}")
 
 
 def check_text(name: str, text: Any) -> None:

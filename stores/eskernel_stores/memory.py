@@ -1,4 +1,4 @@
-"""MemoryStore: events and snapshots in this process, gone with it.
+"""MemoryStore: events, snapshots and checkpoints in this process, gone with it.
 
 Rows are plain tuples of strings, bytes and numbers. Python's garbage collector stops tracking
 such tuples, so a store of many millions of events costs its collections nothing.
@@ -7,13 +7,14 @@ such tuples, so a store of many millions of events costs its collections nothing
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from eskernel.codec import Codec
 from eskernel.contracts import Commit
 from eskernel.errors import ConcurrencyConflict, EskernelError
-from eskernel.values import Event, Range, Row, Snapshot, StreamId
+from eskernel.values import SERVING, Checkpoint, Event, Lease, Range, Row, Snapshot, StreamId
+from eskernel_stores.memory_checkpoints import MemoryCheckpoints
 
 A = TypeVar("A")
 _SEQUENCE, _TYPE, _POSITION, _UNPACK = 1, 2, 8, 9
@@ -23,7 +24,7 @@ _new = tuple.__new__
 
 
 class MemoryStore:
-    """An EventStore and SnapshotStore with every guarantee but durability.
+    """An EventStore, SnapshotStore and CheckpointStore with every guarantee but durability.
 
     Args:
         types: declared dataclasses and Enums that readers of the store itself may meet; a kernel
@@ -46,6 +47,7 @@ class MemoryStore:
         # What a writer was about to publish; see _settle.
         self._writing: tuple[StreamId, list[Row]] | None = None
         self._snapshots: dict[StreamId, list[Snapshot]] = {}
+        self._checkpoints = MemoryCheckpoints()
 
     def append(
         self,
@@ -202,6 +204,24 @@ class MemoryStore:
         """Return the stream's newest snapshot, or None."""
         kept = self._snapshots.get(stream_id)
         return kept[-1].read_with(self._unpack) if kept else None
+
+    def load_checkpoint(self, name: str, slot: str = SERVING) -> Checkpoint | None:
+        """Return the checkpoint in a slot, or None."""
+        return self._checkpoints.load(name, slot)
+
+    def save_checkpoints(
+        self, name: str, epoch: int, slots: Mapping[str, Checkpoint | None]
+    ) -> None:
+        """Replace checkpoints of a name; see `CheckpointStore.save_checkpoints`."""
+        self._checkpoints.save(name, epoch, slots)
+
+    def acquire_lease(self, name: str, owner: str, seconds: float) -> Lease:
+        """Take or renew a lease; see `CheckpointStore.acquire_lease`."""
+        return self._checkpoints.acquire(name, owner, seconds)
+
+    def release_lease(self, name: str, owner: str) -> None:
+        """Give a lease back; does nothing if another, or nobody, holds it."""
+        self._checkpoints.release(name, owner)
 
     def close(self) -> None:
         """Do nothing: the events live as long as the store is referred to."""

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from eskernel.testing import event_store_checks, snapshot_store_checks
+from eskernel.testing import checkpoint_store_checks, event_store_checks, snapshot_store_checks
 from eskernel_stores.file import FileStore
 
 FEW, MANY = 32 << 20, 2000
@@ -16,7 +16,7 @@ FEW, MANY = 32 << 20, 2000
     ("check", "segment_bytes"),
     [
         *((check, size) for check in event_store_checks() for size in (FEW, MANY)),
-        *((check, FEW) for check in snapshot_store_checks()),
+        *((check, FEW) for check in (*snapshot_store_checks(), *checkpoint_store_checks())),
     ],
 )
 def test_file_store_keeps_its_guarantee(check, segment_bytes, tmp_path):

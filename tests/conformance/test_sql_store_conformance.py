@@ -2,10 +2,10 @@
 
 import pytest
 
-from eskernel.testing import event_store_checks, snapshot_store_checks
+from eskernel.testing import checkpoint_store_checks, event_store_checks, snapshot_store_checks
 from eskernel_stores.sql import SqlStore
 
-CHECKS = [*event_store_checks(), *snapshot_store_checks()]
+CHECKS = [*event_store_checks(), *snapshot_store_checks(), *checkpoint_store_checks()]
 
 
 class Reopening:

@@ -63,13 +63,13 @@ class Tally:
 class ProbedStore(MemoryStore):
     """A MemoryStore, immediate or written by the committer, that tests can watch and disturb.
 
-    `on_append(stream_id)` and `on_fold(stream_id)` run before the store does what it is asked.
+    `hook_append(stream_id)` and `on_fold(stream_id)` run before the store does what it is asked.
     """
 
     def __init__(self, *, immediate: bool = True) -> None:
         super().__init__()
         self.immediate = immediate
-        self.on_append: Callable[[Any], Any] | None = None
+        self.hook_append: Callable[[Any], Any] | None = None
         self.after_append: Callable[[Any], Any] | None = None
         self.on_fold: Callable[[Any], Any] | None = None
         self.folded: list[int] = []
@@ -77,8 +77,8 @@ class ProbedStore(MemoryStore):
 
     def append(self, stream_id: Any, events: Any, **options: Any) -> int:
         self.attempts += 1
-        if self.on_append is not None:
-            self.on_append(stream_id)
+        if self.hook_append is not None:
+            self.hook_append(stream_id)
         position = super().append(stream_id, events, **options)
         if self.after_append is not None:
             self.after_append(stream_id)

@@ -233,10 +233,10 @@ def test_a_rival_that_always_wins_means_a_conflict_after_bounded_retries(start, 
     kernel = start()
     kernel.dispatch(add(n=1))
     store.attempts = 0
-    store.on_append = lambda _stream: rival(store, n=0)
+    store.hook_append = lambda _stream: rival(store, n=0)
     with pytest.raises(ConcurrencyConflict) as conflict:
         kernel.dispatch(add(n=2))
-    store.on_append = None
+    store.hook_append = None
     assert conflict.value.stream_id == (TYPE, "a")
     assert 2 <= store.attempts <= 50
     assert 2 not in numbers_of(store)
@@ -305,12 +305,12 @@ def test_while_the_store_is_down_the_actor_lives_and_tries_again(start, store):
     kernel = start()
     kernel.dispatch(add(n=5))
     ref, folded = kernel.aggregate_ref(TYPE, "a"), len(store.folded)
-    store.on_append = unavailable(outcome_unknown=False)
+    store.hook_append = unavailable(outcome_unknown=False)
     for _ in range(3):
         with pytest.raises(StoreUnavailable) as error:
             kernel.dispatch(add(n=6))
         assert error.value.outcome_unknown is False
-    store.on_append = None
+    store.hook_append = None
     assert kernel.dispatch(add(n=7)).sequence == 2
     assert ref.is_alive()
     assert len(store.folded) == folded, "nothing was forgotten"
@@ -340,12 +340,12 @@ def test_an_unknown_outcome_is_found_out_before_the_next_command(failure, stored
     if stored:
         store.after_append = failure
     else:
-        store.on_append = failure
+        store.hook_append = failure
     once = add(n=6, command_id="once")
     with pytest.raises(StoreUnavailable) as error:
         kernel.dispatch(once)
     assert error.value.outcome_unknown is True
-    store.on_append = store.after_append = None
+    store.hook_append = store.after_append = None
     folded = len(store.folded)
     expected = {"total": 11, "count": 2} if stored else {"total": 5, "count": 1}
     assert kernel.state_of(TYPE, "a") == (expected, expected["count"])

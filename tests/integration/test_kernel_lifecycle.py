@@ -127,7 +127,7 @@ def test_what_the_store_is_writing_while_the_kernel_stops_is_answered_truly(doma
     store = ProbedStore(immediate=False)
     kernel = Kernel({TYPE: domain}, store).start()
     with Gate() as gate:
-        store.on_append = gate
+        store.hook_append = gate
         futures = [kernel.submit(add(n=n)) for n in range(5)]
         gate.wait()
         stopping = threading.Thread(target=kernel.stop)
@@ -174,7 +174,7 @@ def test_what_waits_behind_a_command_that_does_not_end_does_not_hang(
         if stuck_in == "the domain":
             domain.hooks["handle_command"] = gate
         else:
-            store.on_append = gate
+            store.hook_append = gate
         stuck = kernel.submit(add())
         gate.wait()
         waiting = [kernel.submit(add()) for _ in range(3)]

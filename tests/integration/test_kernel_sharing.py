@@ -209,7 +209,7 @@ def test_a_payload_changed_by_its_caller_while_it_is_stored_is_stored_as_it_was(
     kernel = start()
     payload = {"items": [1]}
     with Gate() as gate:
-        store.on_append = gate
+        store.hook_append = gate
         future = kernel.submit(command("keep", payload))
         gate.wait()
         spoil(payload)

@@ -96,7 +96,7 @@ def test_an_aggregate_whose_events_are_being_stored_is_not_passivated(start, clo
     kernel = start(clock=clock, passivation_timeout=TIMEOUT)
     kernel.dispatch(add("idle"))
     with Gate() as gate:
-        store.on_append = gate
+        store.hook_append = gate
         future = kernel.submit(add("a"))
         gate.wait()
         ref = kernel.aggregate_ref(TYPE, "a")
@@ -104,7 +104,7 @@ def test_an_aggregate_whose_events_are_being_stored_is_not_passivated(start, clo
         eventually(lambda: live(kernel) == "a")
         assert ref.is_alive()
     assert future.result(5).sequence == 1
-    store.on_append = None
+    store.hook_append = None
     assert kernel.dispatch(add("a")).sequence == 2
 
 

@@ -41,7 +41,7 @@ def pipeline(store):
     with capture_logs(), Kernel(domains, store) as kernel, gate:
         for name in domains:
             kernel.state_of(name, "a")
-        store.on_append = gate
+        store.hook_append = gate
         yield kernel, gate
 
 
@@ -63,10 +63,10 @@ def fail_first(store, gate, failure):
 
     def fail(stream_id):
         gate()
-        store.on_append = None
+        store.hook_append = None
         failure(stream_id)
 
-    store.on_append = fail
+    store.hook_append = fail
 
 
 def test_each_has_the_sequence_it_was_decided_on(pipeline, store):
@@ -166,7 +166,7 @@ def test_a_failing_append_harms_no_other_aggregate_of_the_same_write(pipeline, s
 
     futures = [kernel.submit(add(name)) for name in "bcd"]
     eventually(lambda: sum(node.queued for node in kernel.tree().walk()) >= 4)
-    store.on_append = fail_b
+    store.hook_append = fail_b
     gate.open()
     assert first.result(5).sequence == 1
     assert isinstance(futures[0].exception(5), StoreUnavailable)
@@ -200,7 +200,7 @@ def test_long_commands_delay_no_append_of_another_aggregate(store, snapshot_inte
     domain, gate = Tally(), Gate()
     with Kernel({TYPE: domain}, store, snapshot_interval=snapshot_interval) as kernel, gate:
         kernel.dispatch(add("b"))
-        store.on_append = gate
+        store.hook_append = gate
         submitted = kernel.submit(add("b"))
         gate.wait()
         with busy_pool(kernel, domain):
@@ -215,15 +215,15 @@ def test_a_failed_append_is_answered_while_the_pool_is_busy(store):
     with Kernel({TYPE: domain}, store) as kernel:
         kernel.dispatch(add("b"))
         with busy_pool(kernel, domain):
-            store.on_append = unavailable(outcome_unknown=True)
+            store.hook_append = unavailable(outcome_unknown=True)
             assert isinstance(attempt(kernel.dispatch, add("b"), timeout=2), StoreUnavailable)
-            store.on_append = None
+            store.hook_append = None
             assert kernel.dispatch(add("b"), timeout=2).sequence == 2
 
 
 def test_snapshots_are_not_encoded_on_the_thread_that_writes(store, monkeypatch):
     encoding, writing = [], set()
-    store.on_append = lambda _stream_id: writing.add(threading.get_ident())
+    store.hook_append = lambda _stream_id: writing.add(threading.get_ident())
     take_snapshot = stream_actor.take_snapshot
 
     def note(*arguments):

@@ -73,7 +73,7 @@ def test_ids_of_different_aggregates_have_nothing_to_do_with_each_other(start, s
 def test_a_command_sent_again_after_a_timeout_is_counted_once(domain):
     store = ProbedStore(immediate=False)
     with Kernel({TYPE: domain}, store) as kernel, Gate() as gate:
-        store.on_append = gate
+        store.hook_append = gate
         once = add(n=5, command_id="once")
         for _ in range(3):
             with pytest.raises(DispatchTimeout) as timeout:
@@ -92,7 +92,7 @@ def deferred(domain):
     with Kernel({TYPE: domain}, store) as kernel, Gate() as gate:
         kernel.dispatch(add("other"))
         kernel.state_of(TYPE, "a")
-        store.on_append = gate
+        store.hook_append = gate
         yield kernel, store, gate
 
 
@@ -126,7 +126,7 @@ def test_when_the_first_fails_one_of_its_repeats_is_decided_instead(deferred):
             failed.append(1)
             fail(stream_id)
 
-    store.on_append = fail_once
+    store.hook_append = fail_once
     futures = [kernel.submit(add(n=1, command_id="once")) for _ in range(4)]
     gate.wait()
     eventually(lambda: kernel.tree().find(f"{TYPE}/a").queued == 4)

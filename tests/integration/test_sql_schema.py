@@ -79,6 +79,10 @@ def test_a_database_of_each_version_opens_and_reads_as_it_was_written(sql_url, o
     again = store.append(sql_dumps.STREAM, events, expected_sequence=0, append_id=2**100)
     assert again == 3
     assert execute(sql_url, "SELECT version FROM eskernel_schema") == [(NEWEST,)]
+    kept = {slot: store.load_checkpoint(sql_dumps.NAME, slot) for slot in sql_dumps.CHECKPOINTS}
+    assert kept == (sql_dumps.CHECKPOINTS if version >= 2 else dict.fromkeys(kept))
+    epoch = store.acquire_lease(sql_dumps.NAME, "third", 1).epoch
+    assert epoch == (3 if version >= 2 else 1)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -240,3 +244,20 @@ def test_a_database_that_cannot_keep_every_character_is_refused(postgresql):
             SqlStore(make_url(postgresql.url()).set(database=name))
     finally:
         postgresql.execute(f"drop database {name} with (force)")
+
+
+def test_eight_processes_upgrade_the_first_version_and_use_what_is_new(sql_url, open_sql):
+    load(sql_url, 1)
+    said = race_processes(
+        8,
+        f"""
+        def work(index):
+            with closing(SqlStore({sql_url!r}, timeout=30)) as store:
+                assert store.last_position() == 6
+                store.save_checkpoints(f"name {{index}}", 0, {{"a": Checkpoint(6, "v", b"")}})
+                say(store.acquire_lease("name", f"owner {{index}}", 0).epoch)
+        """,
+    )
+    assert sorted(map(int, said)) == [*range(1, 9)]
+    store = open_sql(sql_url)
+    assert rows(store, "SELECT version FROM eskernel_schema") == [(NEWEST,)]

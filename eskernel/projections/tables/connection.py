@@ -10,7 +10,7 @@ from sqlalchemy.engine import Dialect
 
 from eskernel.projections.tables.copies import Tables
 from eskernel.projections.tables.plan import Plan
-from eskernel.projections.tables.sender import Sender
+from eskernel.projections.tables.sender import MOST, Sender
 from eskernel.projections.tables.statements import Statement, delete_of, update_of, upsert_of
 
 Values = Mapping[str, Any]
@@ -95,6 +95,20 @@ class TableConnection:
             ValueError: values for columns are missing, or there are too many.
             SQLAlchemyError, InvalidProjection: as `write`.
         """
+        sender = self._sender
+        plan = sender.plan
+        # The way of almost all, short because an event costs hardly more than this: one more row
+        # of the plan that waits.
+        if plan is not None and plan.upserts is table and plan.width == len(values):
+            rows = sender.rows
+            try:
+                row = plan.bind(values)
+            except KeyError:
+                pass
+            else:
+                if len(rows) < MOST:
+                    rows.append(row)
+                    return
         self._defer(upsert_of, table, values)
 
     def update(self, table: Table, values: Values) -> None:
@@ -161,6 +175,8 @@ class TableConnection:
             plan = Plan(table, build, executable, values, dialect, renamed)
             if statement.many:
                 plan.insert_many()
+            if build is upsert_of:
+                plan.upserts = table
             self._keep(key, plan)
         return plan
 

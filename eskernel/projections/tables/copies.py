@@ -22,6 +22,7 @@ class Tables:
 
     def __init__(self, tables: dict[str, Table]) -> None:
         self._tables = tables
+        self.__dict__.update(tables)  # which is found faster than by `__getattr__`
 
     def __getitem__(self, name: str) -> Table:
         try:
@@ -45,7 +46,7 @@ class Tables:
 
 def name_of(table: Table) -> TableName:
     """Return a table's name as declared."""
-    return TableName(table.schema, table.name)
+    return TableName(None if table.schema is None else str(table.schema), str(table.name))
 
 
 def copies_of(declared: Iterable[Table], slot: str) -> Tables:
@@ -63,7 +64,8 @@ def creatable_copies(declared: Iterable[Table], slot: str) -> list[Table]:
     copies = []
     for table in declared:
         copy = _copy(table, slot)
-        for item in (*copy.indexes, *copy.constraints):
+        items: list[Any] = [*copy.indexes, *copy.constraints]
+        for item in items:
             # The names of others are unique in their table only.
             if isinstance(item, (CheckConstraint, ForeignKeyConstraint)) or not _is_named(item):
                 continue

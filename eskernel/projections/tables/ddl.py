@@ -32,7 +32,7 @@ class _RenameTable(ExecutableDDLElement):
         self.name = name
 
 
-@compiles(_RenameTable)  # type: ignore[no-untyped-call, untyped-decorator]
+@compiles(_RenameTable)
 def _compile_rename(element: _RenameTable, compiler: Any, **_: Any) -> str:
     names = compiler.preparer
     return f"ALTER TABLE {names.format_table(element.table)} RENAME TO {names.quote(element.name)}"

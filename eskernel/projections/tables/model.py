@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from sqlalchemy import Connection
 
-from eskernel.contracts import CheckpointStore, TableStore
+from eskernel.contracts import CheckpointStore
 from eskernel.errors import CorruptStore, InvalidProjection, StaleEpoch
 from eskernel.projections.definition import Definition
 from eskernel.projections.progress import Progress
@@ -16,21 +16,11 @@ from eskernel.projections.read_model import BUILDING, PREVIOUS
 from eskernel.projections.tables.connection import TableConnection
 from eskernel.projections.tables.copies import copies_of
 from eskernel.projections.tables.declared import check_tables
-from eskernel.projections.tables.naming import packed, unpacked
+from eskernel.projections.tables.kept import Kept, load_kept, table_store
 from eskernel.projections.tables.sender import Sender
 from eskernel.projections.tables.slots import Names, Slots
 from eskernel.projections.tables.transaction import Work
 from eskernel.values import SERVING, Checkpoint, Event
-
-
-class _Kept(NamedTuple):
-    """What the last commit of a slot stored."""
-
-    progress: Progress
-    names: Names
-
-    def checkpoint(self) -> Checkpoint:
-        return self.progress.checkpoint(packed(self.names))
 
 
 class TableModel:
@@ -67,10 +57,10 @@ class TableModel:
         self._key = key
         self._slots = Slots(definition.name, definition.tables)
         self._sender = Sender(definition.tables)
-        self._work = Work(_checked(definition.name, store), patience, self._sender)
+        self._work = Work(table_store(definition.name, store), patience, self._sender)
         self._connections: dict[str, TableConnection] = {}
         self._current: TableConnection  # of the slot that is worked on
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, Kept] = {}
         self._begun: set[str] = set()  # slots whose tables are made with the next commit
 
     # What is stored.
@@ -95,12 +85,11 @@ class TableModel:
 
     def peek(self, slot: str) -> Progress | None:
         """Return the progress that is stored."""
-        stored = self._store.load_checkpoint(self._key, slot)
-        return None if stored is None else Progress.of(stored)
+        found = self._stored(slot)
+        return None if found is None else found.progress
 
-    def _stored(self, slot: str) -> _Kept | None:
-        stored = self._store.load_checkpoint(self._key, slot)
-        return None if stored is None else _Kept(Progress.of(stored), unpacked(stored.state))
+    def _stored(self, slot: str) -> Kept | None:
+        return load_kept(self._store, self._key, slot)
 
     def _names(self, slot: str) -> Names:
         found = self._stored(slot)
@@ -118,7 +107,7 @@ class TableModel:
         serving = self._names(SERVING)
         with self._work.look() as transaction:
             self._slots.check_free(transaction.connection, slot, serving)
-        self._kept[slot] = _Kept(progress, self._slots.names)
+        self._kept[slot] = Kept(progress, self._slots.names)
         self._begun.add(slot)
         self._work.failed = False
 
@@ -217,11 +206,11 @@ class TableModel:
             CorruptStore: a table is gone.
         """
         old, built, previous = map(self._names, (SERVING, BUILDING, PREVIOUS))
-        new = _Kept(building, built)
+        new = Kept(building, built)
         self._change(
             lambda connection: self._slots.promote(connection, built, old, previous),
             {
-                PREVIOUS: _Kept(serving, old).checkpoint(),
+                PREVIOUS: Kept(serving, old).checkpoint(),
                 SERVING: new.checkpoint(),
                 BUILDING: None,
             },
@@ -237,10 +226,10 @@ class TableModel:
             InvalidProjection, CorruptStore: as `promote`.
         """
         old, older = map(self._names, (SERVING, PREVIOUS))
-        new = _Kept(previous, older)
+        new = Kept(previous, older)
         self._change(
             lambda connection: self._slots.exchange(connection, old, older),
-            {PREVIOUS: _Kept(serving, old).checkpoint(), SERVING: new.checkpoint()},
+            {PREVIOUS: Kept(serving, old).checkpoint(), SERVING: new.checkpoint()},
             epoch,
         )
         self._kept[SERVING] = new
@@ -263,7 +252,7 @@ class TableModel:
         epoch: int,
     ) -> None:
         """Change tables and checkpoints in a transaction of its own."""
-        self._work.close()
+        self._settle()
         self._work.failed = False
         self._work.open("")
         with self._work.failing() as transaction:
@@ -275,15 +264,6 @@ class TableModel:
             transaction.save(self._key, epoch, slots)
         self._work.commit(epoch)
 
-    def read(self, function: Any) -> NoReturn:
+    def read(self, function: Any) -> NoReturn:  # noqa: ARG002 - whatever it is
         """Refuse: whoever wants to read the tables does so with SQL."""
         raise TypeError(f"{self._key} keeps tables; read them with SQL, by their declared names")
-
-
-def _checked(projection: str, store: Any) -> TableStore:
-    if isinstance(store, TableStore) and isinstance(store, CheckpointStore):
-        return store
-    raise InvalidProjection(
-        f"projection {projection!r} has tables, and {type(store).__name__} keeps none; pass "
-        f"Projection({projection}, store=open_store('sqlite:///read.db'))"
-    )

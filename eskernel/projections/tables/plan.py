@@ -30,6 +30,7 @@ class Plan:
     Attributes:
         subject: what it was made for: a statement, or a table.
         kind: which of the subject's plans it is.
+        upserts: the table, if that is what it does.
         width: how many parameters it takes; those of other numbers or names need another plan.
         bind: from parameters to a row; raises KeyError for one that is missing, and what a
             column's type raises for a value that does not fit.
@@ -42,7 +43,7 @@ class Plan:
         renamed: from a parameter's name in the statement to its name in `parameters`.
     """
 
-    __slots__ = ("_many", "_sql", "_statement", "bind", "kind", "subject", "width")
+    __slots__ = ("_many", "_sql", "_statement", "bind", "kind", "subject", "upserts", "width")
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Plan:
     ) -> None:
         self.subject = subject
         self.kind = kind
+        self.upserts: Any = None
         self.width = len(parameters)
         self._statement = statement
         self._sql: str | None = None

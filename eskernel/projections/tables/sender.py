@@ -12,7 +12,7 @@ from sqlalchemy.sql import visitors
 from eskernel.errors import InvalidProjection
 from eskernel.projections.tables.plan import Plan
 
-_MOST: Final = 1000
+MOST: Final = 1000
 """Rows that wait at most, so that a handler that writes without end does not fill the memory."""
 _KNOWN: Final = 1000
 """Statements remembered as good."""
@@ -28,14 +28,19 @@ class Sender:
     has failed, `failed` says so until the transaction is over: PostgreSQL has undone it all by
     then, and SQLite a part of what was queued, so it must not be committed.
 
+    Attributes:
+        plan: of the rows that wait.
+        rows: those that wait, at most `MOST`.
+        failed: the first error of a statement.
+
     Args:
         declared: the projection's tables as declared, which no statement may name.
     """
 
     def __init__(self, declared: Iterable[Table]) -> None:
-        self.plan: Plan | None = None  # of the rows that wait
+        self.plan: Plan | None = None
         self.failed: Exception | None = None
-        self._rows: list[Any] = []
+        self.rows: list[Any] = []  # of that plan
         self._lent: Connection | None = None
         self._declared = frozenset(declared)
         self._known: dict[int, Any] = {}
@@ -47,14 +52,14 @@ class Sender:
     def detach(self) -> None:
         """Send no more, and forget what was queued and what has failed."""
         self._lent = self.plan = self.failed = None
-        self._rows = []
+        self.rows = []
 
     def queue(self, plan: Plan, row: Any) -> None:
         """Send a row with the next others of the same plan; may raise what earlier ones cause."""
-        if plan is not self.plan or len(self._rows) >= _MOST:
+        if plan is not self.plan or len(self.rows) >= MOST:
             self.flush()
             self.plan = plan
-        self._rows.append(row)
+        self.rows.append(row)
 
     def flush(self) -> None:
         """Send what was queued.
@@ -64,10 +69,10 @@ class Sender:
             InvalidProjection: there is no transaction.
         """
         connection = self._connection()
-        rows = self._rows
+        rows = self.rows
         if not rows or self.plan is None:
             return
-        self._rows = []
+        self.rows = []
         try:
             self.plan.send(connection, rows)
         except Exception as error:
@@ -83,7 +88,7 @@ class Sender:
         self.check(statement)
         self.flush()
         try:
-            return self._connection().execute(statement, parameters)  # type: ignore[return-value]
+            return self._connection().execute(statement, parameters)
         except Exception as error:
             self.failed = error
             raise
@@ -112,7 +117,7 @@ class Sender:
         for element in visitors.iterate(statement):
             table = element if isinstance(element, Table) else getattr(element, "table", None)
             if table in self._declared:
-                name = table.name  # type: ignore[union-attr]
+                name = table.name
                 raise InvalidProjection(
                     f"a statement names the declared table {name}; take connection.tables[{name!r}]"
                     " instead, which in a rebuild is another one"

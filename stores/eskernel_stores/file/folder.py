@@ -10,7 +10,12 @@ from eskernel.errors import StoreUnavailable
 
 LOCK: Final = "lock"
 SNAPSHOTS: Final = "snapshots"
-_OWN: Final = (LOCK, SNAPSHOTS)
+CHECKPOINTS: Final = "checkpoints"
+_OWN: Final = (LOCK, SNAPSHOTS, CHECKPOINTS)
+
+
+class NotSynced(OSError):
+    """A file was replaced, and nobody knows whether the disk keeps that."""
 
 
 class Handle:
@@ -59,7 +64,8 @@ def replace_file(path: Path, data: bytes) -> None:
     """Write a file, so that after a power cut it has either this content or the one before.
 
     Raises:
-        OSError: the file is as it was.
+        NotSynced: it has this content, but maybe not after a power cut.
+        OSError: any other, and the file is as it was.
     """
     draft = path.with_suffix(".tmp")
     try:
@@ -70,7 +76,10 @@ def replace_file(path: Path, data: bytes) -> None:
     except OSError:
         draft.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise NotSynced(f"the disk failed to keep {path}: {error}") from error
 
 
 def make_folder(path: Path) -> None:

@@ -1,19 +1,23 @@
-"""FileStore: the log a person can read."""
+"""FileStore: the log a person can read.
+
+Long because it has the methods of four contracts, most of which only pass a call on.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from eskernel.codec import Codec
 from eskernel.contracts import Commit
 from eskernel.errors import StoreUnavailable
-from eskernel.values import Event, Range, Snapshot, StreamId
-from eskernel_stores.file.folder import SNAPSHOTS, make_root
+from eskernel.values import SERVING, Checkpoint, Event, Lease, Range, Snapshot, StreamId
+from eskernel_stores.file.checkpoints import CheckpointFiles
+from eskernel_stores.file.folder import CHECKPOINTS, SNAPSHOTS, make_root
 from eskernel_stores.file.index import Index
 from eskernel_stores.file.line import read_head
 from eskernel_stores.file.lock import FolderLock
@@ -29,7 +33,7 @@ _SLICE = 512
 
 
 class FileStore:
-    """An EventStore, BatchingEventStore and SnapshotStore in a folder of JSON Lines.
+    """An EventStore, BatchingEventStore, SnapshotStore and CheckpointStore in JSON Lines.
 
     Every append is a line, and every batch one write and one `fdatasync`. Opening cuts off what a
     crash left of a write nobody was told of, moving it into a `torn-…` file, and refuses a log
@@ -63,6 +67,7 @@ class FileStore:
         self._segments = Segments()
         self._index = Index()
         self._snapshots = SnapshotFiles(self._root / SNAPSHOTS, self._codec)
+        self._checkpoints = CheckpointFiles(self._root / CHECKPOINTS)
         # Held by the one writer. Readers take none: they look only at what the index has of what
         # the writer has published, and both only grow.
         self._lock = threading.Lock()
@@ -207,10 +212,33 @@ class FileStore:
         self._check_open()
         return self._snapshots.load_latest(stream_id)
 
+    def load_checkpoint(self, name: str, slot: str = SERVING) -> Checkpoint | None:
+        """Return the checkpoint in a slot, or None."""
+        self._check_open()
+        return self._checkpoints.load(name, slot)
+
+    def save_checkpoints(
+        self, name: str, epoch: int, slots: Mapping[str, Checkpoint | None]
+    ) -> None:
+        """Replace checkpoints of a name; see `CheckpointStore.save_checkpoints`."""
+        self._check_open()
+        self._checkpoints.save(name, epoch, slots)
+
+    def acquire_lease(self, name: str, owner: str, seconds: float) -> Lease:
+        """Take or renew a lease; see `CheckpointStore.acquire_lease`."""
+        self._check_open()
+        return self._checkpoints.acquire(name, owner, seconds)
+
+    def release_lease(self, name: str, owner: str) -> None:
+        """Give a lease back; does nothing if another, or nobody, holds it."""
+        self._check_open()
+        self._checkpoints.release(name, owner)
+
     def close(self) -> None:
         """Let others have the folder; whatever is called later raises StoreUnavailable."""
         if self._folder_lock.forked_from is not None:
             return  # the parent's store, and its lock, which a thread of the parent may hold
+        self._checkpoints.close()
         with self._lock:
             self._is_closed = True
             self._segments.close()

@@ -23,11 +23,13 @@ class Backend(Protocol):
         engine: in AUTOCOMMIT mode; connects when asked.
         begin: the statement that begins a transaction that will write.
         writing: held around such a transaction.
+        turn: held by who waits for `writing` to make a short one; see `sqlite`.
     """
 
     engine: Engine
     begin: str
     writing: AbstractContextManager[object]
+    turn: AbstractContextManager[object]
 
     def lock_schema(self, connection: Connection) -> None:
         """Have others who create or upgrade the tables wait for this transaction's end."""
@@ -35,6 +37,26 @@ class Backend(Protocol):
 
     def create(self, connection: Connection) -> None:
         """Create what this kind of database needs beside the common tables."""
+        ...
+
+    def now(self, connection: Connection) -> float:
+        """Return the time by which leases run out, in Unix seconds."""
+        ...
+
+    def limit_idling(self, connection: Connection, patience: float) -> None:
+        """Have the database end this transaction once it idles for so long, if it knows how."""
+        ...
+
+    def is_awaited(self) -> bool:
+        """Return whether somebody in this process waits for `writing`, who holds the turn."""
+        ...
+
+    def check_committable(self, connection: Connection) -> None:
+        """Raise RuntimeError if COMMIT would roll back, and say nothing."""
+        ...
+
+    def blames_statement(self, error: DBAPIError) -> bool:
+        """Return whether a statement is wrong in itself, and will fail again."""
         ...
 
     def write(self, round: Round) -> Written:
@@ -85,13 +107,44 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Lend a connection in a transaction that is committed at the end; raises as `connect`."""
-        with self._translating(), self._backend.writing, self._backend.engine.connect() as lent:
+        """Lend a connection in a transaction that is committed at the end; raises as `connect`.
+
+        It must be a short one: who waits to append lets it go first.
+        """
+        with self._translating(), self._backend.turn, self._committing() as lent:
+            yield lent
+
+    @contextmanager
+    def long_transaction(self, patience: float) -> Iterator[Connection]:
+        """Lend a connection in a transaction of somebody else's statements.
+
+        Whoever waits to write goes first, so that one such transaction after another stops nobody.
+
+        Args:
+            patience: seconds after which the database may end it when it does nothing.
+
+        Raises:
+            StoreUnavailable, CorruptStore: as `connect`.
+            DBAPIError: a statement is wrong in itself.
+        """
+        with self._translating(lent=True):
+            with self._backend.turn:
+                pass  # they held it
+            with self._committing() as lent:
+                self._backend.limit_idling(lent, patience)
+                yield lent
+
+    @contextmanager
+    def _committing(self) -> Iterator[Connection]:
+        with self._backend.writing, self._backend.engine.connect() as lent:
             lent.exec_driver_sql(self._backend.begin)
             yield lent  # an exception takes the connection back to the pool, which rolls back
+            self._backend.check_committable(lent)
             try:
                 lent.exec_driver_sql("COMMIT")
             except DBAPIError as error:
+                if self._backend.blames_statement(error):  # a constraint that is checked now
+                    raise
                 raise StoreUnavailable.because(error, outcome_unknown=True) from error
 
     def write(self, round: Round) -> Written:
@@ -100,15 +153,19 @@ class Database:
             return self._backend.write(round)
 
     @contextmanager
-    def _translating(self) -> Iterator[None]:
+    def _translating(self, *, lent: bool = False) -> Iterator[None]:
         self._check_open()
         try:
             yield
         except DBAPIError as error:
+            if lent and self._backend.blames_statement(error):
+                raise
             raise self._backend.explain(error.orig) from error
         except PoolTimeout as error:
             raise StoreUnavailable(f"no connection became free in time: {error}") from error
         except SQLAlchemyError as error:
+            if lent:
+                raise
             raise StoreUnavailable.because(error, outcome_unknown=False) from error
 
     def _check_open(self) -> None:

@@ -22,10 +22,17 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, insert
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from eskernel.errors import CorruptStore, EskernelError, StoreUnavailable
 from eskernel_stores.sql.batch import Round, Written
@@ -80,6 +87,10 @@ END $$
 """
 _CALL: Final = "SELECT before, heads FROM eskernel_append(%s::json, %s::json, %b)"
 _LOCKED: Final = "55P03"  # lock_not_available
+_IGNORED: Final = "25P02"  # in_failed_sql_transaction: an earlier error was passed over
+_IN_ERROR: Final = 3  # libpq's PQTRANS_INERROR
+_MAX_MILLISECONDS: Final = 2**31 - 1
+_WRONG: Final = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 _DAMAGED: Final = ("XX001", "XX002")  # data_corrupted, index_corrupted
 
 
@@ -100,6 +111,7 @@ class PostgresqlBackend:
     def __init__(self, url: URL, *, timeout: float, pool_size: int) -> None:
         self.engine = new_engine(url, timeout=timeout, pool_size=pool_size)
         self.writing: AbstractContextManager[object] = nullcontext()
+        self.turn: AbstractContextManager[object] = nullcontext()
 
     def lock_schema(self, connection: Connection) -> None:
         """Take the lock of all who create or upgrade tables, for the rest of the transaction."""
@@ -162,6 +174,36 @@ class PostgresqlBackend:
                 "nothing was stored, try again"
             )
         return StoreUnavailable(f"PostgreSQL: {error}; nothing was stored")
+
+    def now(self, connection: Connection) -> float:
+        """Return the server's time."""
+        statement = "SELECT extract(epoch FROM clock_timestamp())::double precision"
+        return float(connection.exec_driver_sql(statement).scalar_one())
+
+    def limit_idling(self, connection: Connection, patience: float) -> None:
+        """Have the server end this transaction once it idles for so long."""
+        milliseconds = min(max(round(patience * 1000), 1), _MAX_MILLISECONDS)
+        connection.exec_driver_sql(
+            "SELECT set_config('idle_in_transaction_session_timeout', %s, true)",
+            (f"{milliseconds}ms",),
+        )
+
+    def is_awaited(self) -> bool:
+        """Return False: appends need nothing that another transaction keeps."""
+        return False
+
+    def check_committable(self, connection: Connection) -> None:
+        """Raise RuntimeError if the server would answer COMMIT by rolling back."""
+        driver: Any = connection.connection.driver_connection
+        if driver.info.transaction_status == _IN_ERROR:
+            raise RuntimeError(
+                "a statement of this transaction has failed, so nothing of it is stored; let its "
+                "error pass through, or put what may fail into `connection.begin_nested()`"
+            )
+
+    def blames_statement(self, error: DBAPIError) -> bool:
+        """Return whether a statement is wrong in itself, and will fail again."""
+        return isinstance(error, _WRONG) or getattr(error.orig, "sqlstate", None) == _IGNORED
 
     def close(self) -> None:
         """Close every connection."""

@@ -24,6 +24,8 @@ _SETTINGS: Final = {
 }
 """Of libpq; the URL's own come first."""
 
+_MAX_IDLE: Final = 10  # seconds between two statements of a transaction
+
 
 def new_engine(url: URL, *, timeout: float, pool_size: int) -> Engine:
     """Return an engine on whose connections a statement is a transaction.
@@ -52,7 +54,8 @@ def new_engine(url: URL, *, timeout: float, pool_size: int) -> Engine:
 def _set_up(connection: Any, _: object, *, timeout: float) -> None:
     """Have each statement see what was committed before it, whatever the database's default is.
 
-    And have it wait for locks as long as for a free connection.
+    And have it wait for locks as long as for a free connection; and keep no lock for long in a
+    process that was paused in the middle of a transaction.
     """
     try:
         connection.autocommit = True  # as the engine has it
@@ -60,6 +63,7 @@ def _set_up(connection: Any, _: object, *, timeout: float) -> None:
         connection.execute(
             "SELECT set_config('lock_timeout', %s, false)", (f"{timeout * 1000:.0f}ms",)
         )
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{_MAX_IDLE}s'")
     except BaseException:
         connection.close()
         raise
@@ -82,8 +86,9 @@ def _note_end(context: ExceptionContext) -> None:
     A statement so answered may have been committed.
     """
     error: Any = context.original_exception
-    if isinstance(error, context.dialect.loaded_dbapi.OperationalError):
-        broke = error.sqlstate is None
+    driver: Any = context.dialect.loaded_dbapi
+    if isinstance(error, driver.Error):
+        broke = error.sqlstate is None and isinstance(error, driver.OperationalError)
         if broke or error.diag.severity_nonlocalized in ("FATAL", "PANIC"):
             context.is_disconnect = True
 

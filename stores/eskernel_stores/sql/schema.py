@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, inspect, select, update
 
 from eskernel.errors import StoreUnavailable
 from eskernel_stores.sql.database import Backend, Database
-from eskernel_stores.sql.tables import EVENTS, SCHEMA, SNAPSHOTS
+from eskernel_stores.sql.tables import CHECKPOINTS, EVENTS, LEASES, SCHEMA, SNAPSHOTS
 
 Step = Callable[[Connection, Backend], None]
 """Takes a schema from one version to the next."""
@@ -22,7 +22,12 @@ def _create(connection: Connection, backend: Backend) -> None:
     backend.create(connection)
 
 
-STEPS: Final[Sequence[Step]] = (_create,)
+def _add_checkpoints(connection: Connection, _: Backend) -> None:
+    for table in (CHECKPOINTS, LEASES):
+        table.create(connection)
+
+
+STEPS: Final[Sequence[Step]] = (_create, _add_checkpoints)
 """The first makes version 1 of nothing; a change of the tables adds one."""
 
 

@@ -16,9 +16,11 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Connection, create_engine, event, insert
 from sqlalchemy.dialects.sqlite import dialect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from eskernel.errors import CorruptStore, EskernelError, StoreUnavailable
+from eskernel_stores.sql import sqlite_failures as failures
 from eskernel_stores.sql.batch import Round, Written
 from eskernel_stores.sql.events import Stored
 from eskernel_stores.sql.tables import EVENTS
@@ -47,14 +49,6 @@ _ALONE: Final = (
 )
 
 _SMALLEST_PAGE: Final = 512  # bytes
-_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_REFUSED: Final = {
-    *_BUSY,
-    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN),
-    *(sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG),
-}
-"""Failures, of a COMMIT too, that leave nothing stored."""
 
 
 class SqliteBackend:
@@ -93,7 +87,15 @@ class SqliteBackend:
             max_overflow=-1,  # as many as there are threads that read at once
         )
         event.listen(self.engine, "connect", self._set_up)
+        # Bare locks: an asynchronous exception never leaves one held. `writing` is held while
+        # something is written. Appends and the store's other short writes hold `turn` from before
+        # they wait for `writing` until they are done; a table transaction takes `turn` and gives
+        # it back before it waits. So, of table transactions one after another, the next cannot
+        # begin before the append is done that has waited for the last; and who holds `writing`
+        # sees by `turn` that somebody waits.
         self.writing: AbstractContextManager[object] = threading.Lock()
+        self._turn = threading.Lock()
+        self.turn: AbstractContextManager[object] = self._turn
         self._writer: PoolProxiedConnection | None = None  # used under `writing`
         self._closed = False
 
@@ -115,7 +117,7 @@ class SqliteBackend:
                 (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
                 break
             except sqlite3.OperationalError as error:
-                if _code(error) not in _BUSY or time.monotonic() > deadline:
+                if not failures.is_busy(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
         if mode != "wal":
@@ -134,7 +136,7 @@ class SqliteBackend:
             StoreUnavailable: it failed.
             CorruptStore: the file is damaged.
         """
-        with self.writing:
+        with self._turn, self.writing:
             if self._closed:
                 raise StoreUnavailable("the store was closed meanwhile; nothing was stored")
             self._forget_unfinished()  # the exception may have come when this was being done
@@ -176,7 +178,7 @@ class SqliteBackend:
         try:
             cursor.execute(statement, columns)
         except sqlite3.Error as error:
-            if _code(error) in _REFUSED | _DAMAGED:
+            if failures.leaves_nothing(error):
                 raise
             raise StoreUnavailable.because(error, outcome_unknown=True) from error
 
@@ -198,27 +200,32 @@ class SqliteBackend:
 
     def explain(self, error: BaseException | None) -> EskernelError:
         """Return what the failure of a statement other than COMMIT means."""
-        code = _code(error)
-        if code in _DAMAGED or str(error).startswith("Could not decode to UTF-8"):
-            return CorruptStore(f"{self._path} is damaged, or no SQLite database: {error}")
-        if code in _BUSY:
-            return StoreUnavailable(
-                f"{self._path} is locked by another program for more than "
-                f"{self._timeout:g} seconds; nothing was stored, try again"
-            )
-        return StoreUnavailable(f"{self._path}: {error}; nothing was stored")
+        return failures.explain(error, self._path, self._timeout)
+
+    def now(self, _connection: Connection) -> float:
+        """Return the machine's time; the file has no other."""
+        return time.time()
+
+    def limit_idling(self, connection: Connection, patience: float) -> None:
+        """Do nothing: SQLite waits for its writer for as long as the process lives."""
+
+    def is_awaited(self) -> bool:
+        """Return whether somebody in this process waits to write."""
+        return self._turn.locked()
+
+    def check_committable(self, connection: Connection) -> None:
+        """Do nothing: a COMMIT that cannot be says so."""
+
+    def blames_statement(self, error: DBAPIError) -> bool:
+        """Return whether a statement is wrong in itself, and will fail again."""
+        return failures.blames_statement(error)
 
     def close(self) -> None:
         """Close every connection."""
-        with self.writing:
+        with self._turn, self.writing:
             self._closed = True
             self._forget_writer()
         self.engine.dispose()
-
-
-def _code(error: BaseException | None) -> int:
-    """Return the primary result code of an error of SQLite; 0 for others."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _checked_path(url: URL) -> Path:

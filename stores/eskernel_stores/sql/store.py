@@ -1,17 +1,20 @@
-"""SqlStore: events and snapshots in SQLite or PostgreSQL."""
+"""SqlStore: events, snapshots and checkpoints in SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from eskernel.codec import Codec
-from eskernel.contracts import Commit
-from eskernel.values import Event, Range, Snapshot, StreamId
-from eskernel_stores.sql import reading, snapshots
+from eskernel.contracts import Commit, TableTransaction
+from eskernel.values import SERVING, Checkpoint, Event, Lease, Range, Snapshot, StreamId
+from eskernel_stores.checking import check_checkpoints, check_text
+from eskernel_stores.leases import check_seconds
+from eskernel_stores.sql import checkpoints, leases, reading, snapshots
 from eskernel_stores.sql.batch import Batch, Outcome, Round, Written
 from eskernel_stores.sql.database import Backend, Database
 from eskernel_stores.sql.events import LAST, check_holes, to_event
@@ -19,13 +22,14 @@ from eskernel_stores.sql.postgresql import PostgresqlBackend
 from eskernel_stores.sql.prepared import Prepared
 from eskernel_stores.sql.schema import prepare
 from eskernel_stores.sql.sqlite import SqliteBackend
+from eskernel_stores.sql.table_transaction import table_transaction
 from eskernel_stores.urls import shown
 
 A = TypeVar("A")
 
 
 class SqlStore:
-    """An EventStore and SnapshotStore in a database that SQLAlchemy reaches.
+    """An EventStore, SnapshotStore, CheckpointStore and TableStore, through SQLAlchemy.
 
     The tables are made on first use. Any number of stores, in any number of processes, may share
     them.
@@ -60,10 +64,10 @@ class SqlStore:
         self._unpack = codec.unpack
         checked = _checked(url)
         self._url = checked.render_as_string(hide_password=True)
-        backend = _backend(checked, synchronous, timeout, pool_size)
-        self._database = Database(backend)
+        self._backend = _backend(checked, synchronous, timeout, pool_size)
+        self._database = Database(self._backend)
         try:
-            prepare(self._database, backend)
+            prepare(self._database, self._backend)
         except BaseException:
             self._database.close()
             raise
@@ -168,6 +172,39 @@ class SqlStore:
         """Return the stream's newest snapshot, or None."""
         with self._database.connect() as connection:
             return snapshots.latest(connection, stream_id, self._unpack)
+
+    def load_checkpoint(self, name: str, slot: str = SERVING) -> Checkpoint | None:
+        """Return the checkpoint in a slot, or None."""
+        check_text("name", name)
+        check_text("slot", slot)
+        with self._database.connect() as connection:
+            return checkpoints.load(connection, name, slot)
+
+    def save_checkpoints(
+        self, name: str, epoch: int, slots: Mapping[str, Checkpoint | None]
+    ) -> None:
+        """Replace checkpoints of a name; see `CheckpointStore.save_checkpoints`."""
+        check_checkpoints(name, epoch, slots)
+        with self._database.transaction() as connection:
+            checkpoints.save(connection, name, epoch, slots)
+
+    def acquire_lease(self, name: str, owner: str, seconds: float) -> Lease:
+        """Take or renew a lease; see `CheckpointStore.acquire_lease`."""
+        check_text("name", name)
+        check_text("owner", owner)
+        check_seconds(seconds)
+        with self._database.transaction() as connection:
+            return leases.acquire(connection, self._backend, name, owner, seconds)
+
+    def release_lease(self, name: str, owner: str) -> None:
+        """Give a lease back; does nothing if another, or nobody, holds it."""
+        check_text("name", name)
+        with self._database.transaction() as connection:
+            leases.release(connection, name, owner)
+
+    def table_transaction(self, patience: float) -> AbstractContextManager[TableTransaction]:
+        """Lend a transaction for tables and checkpoints; see `TableStore.table_transaction`."""
+        return table_transaction(self._database, self._backend, patience)
 
     def close(self) -> None:
         """Close the connections; what the store is asked after that raises StoreUnavailable."""

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Double,
     Integer,
     LargeBinary,
     MetaData,
@@ -54,6 +55,29 @@ SNAPSHOTS: Final = Table(
     Column("receipts", LargeBinary, nullable=False),  # msgpack
     Column("timestamp", _NUMBER, nullable=False),
 )
+
+CHECKPOINTS: Final = Table(
+    "eskernel_checkpoints",
+    METADATA,
+    Column("name", _TEXT, primary_key=True),
+    Column("slot", _TEXT, primary_key=True),
+    Column("position", _NUMBER, nullable=False),
+    Column("version", _TEXT, nullable=False),
+    Column("state", LargeBinary, nullable=False),  # msgpack, or nothing
+    Column("notes", LargeBinary, nullable=False),  # msgpack, or nothing
+    Column("epoch", _NUMBER, nullable=False),
+)
+
+LEASES: Final = Table(
+    "eskernel_leases",
+    METADATA,
+    Column("name", _TEXT, primary_key=True),
+    Column("owner", _TEXT),  # NULL: nobody's
+    Column("epoch", _NUMBER, nullable=False),  # the largest the name has seen
+    Column("expires", Double, nullable=False),  # Unix seconds
+)
+"""A row a name, locked by whoever saves its checkpoints or asks for its lease. It is never
+deleted, so that no epoch comes twice."""
 
 LOG: Final = Table(
     "eskernel_log",

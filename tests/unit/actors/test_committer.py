@@ -8,6 +8,7 @@ import pytest
 import structlog
 from support import eventually, new_seed, run_threads
 
+from eskernel.actors.bell import Bell
 from eskernel.actors.committer import MAX_BATCH, Chain, CommitQueue, Committer
 from eskernel.actors.outcomes import ChainBroken
 from eskernel.actors.supervision import Backoff, ChildSpec, Supervisor, stop_and_wait, watch
@@ -86,7 +87,7 @@ def run(store, *appends, queue=None):
     queue = queue or CommitQueue()
     for append in appends:
         queue.put(append)
-    ref = Committer.start(queue, store)
+    ref = Committer.start(queue, store, Bell())
     eventually(lambda: len(queue) == 0)
     assert ref.stop(timeout=DEADLINE)
     return [append.result for append in appends]
@@ -123,7 +124,7 @@ def test_while_one_batch_is_written_the_next_one_gathers():
         go_on.wait(DEADLINE)
 
     store, queue = Batches(before), CommitQueue()
-    ref = Committer.start(queue, store)
+    ref = Committer.start(queue, store, Bell())
     queue.put(Waiting("first"))
     assert writing.wait(DEADLINE)
     for name in "abc":
@@ -144,7 +145,7 @@ def pauses(monkeypatch):
 
 def test_a_single_caller_is_never_kept_waiting(pauses):
     queue, store = CommitQueue(), Batches()
-    ref = Committer.start(queue, store)
+    ref = Committer.start(queue, store, Bell())
     for number in range(5):
         append = Waiting("a", number)
         queue.put(append)
@@ -160,7 +161,7 @@ def test_after_a_quick_write_of_several_their_callers_may_come_back(pauses, monk
     queue, store = CommitQueue(), Batches()
     run(store, Waiting("a"), Waiting("b"), queue=queue)
     assert pauses == []
-    ref = Committer.start(queue, store)
+    ref = Committer.start(queue, store, Bell())
     for first, second in (("c", "d"), ("e", "f")):
         appends = Waiting(first), Waiting(second)
         queue._told = True  # so that both are there when it looks
@@ -227,7 +228,7 @@ def test_later_appends_of_a_broken_chain_are_not_sent():
 
     store, queue = Batches(before), CommitQueue()
     first, *later = chained("a", 3, expected=1)
-    ref = Committer.start(queue, store)
+    ref = Committer.start(queue, store, Bell())
     queue.put(first)
     assert writing.wait(DEADLINE)
     for append in [*later, Waiting("b")]:
@@ -346,7 +347,7 @@ def test_a_failing_store_does_not_end_the_committer():
             raise errors.pop()
 
     queue, append, later = CommitQueue(), Waiting("a"), Waiting("b")
-    ref = Committer.start(queue, Batches(before=fail))
+    ref = Committer.start(queue, Batches(before=fail), Bell())
     queue.put(append)
     eventually(lambda: append.result)
     assert append.chain.broken
@@ -359,7 +360,7 @@ def test_a_failing_store_does_not_end_the_committer():
 
 
 def supervised(queue, store, **options):
-    spec = ChildSpec("committer", lambda: Committer.start(queue, store))
+    spec = ChildSpec("committer", lambda: Committer.start(queue, store, Bell()))
     return Supervisor.start([spec], **({"backoff": AT_ONCE, "intensity": 10**6} | options))
 
 
@@ -406,12 +407,12 @@ def test_a_committer_killed_while_waking_sends_nothing_again():
 
 def test_appends_put_while_there_is_no_committer_are_written_by_the_next():
     queue, append = CommitQueue(), Waiting("a")
-    first = Committer.start(queue, Batches())
+    first = Committer.start(queue, Batches(), Bell())
     assert stop_and_wait(first, DEADLINE)
     queue.put(append)
     assert len(queue) == 1
     assert append.result is None
-    second = Committer.start(queue, Batches())
+    second = Committer.start(queue, Batches(), Bell())
     assert eventually(lambda: append.result) == 1
     assert second.stop(timeout=DEADLINE)
 
@@ -420,7 +421,7 @@ def test_stopping_writes_what_came_before():
     for _ in range(50):
         queue, appends = CommitQueue(), [Waiting(str(number)) for number in range(20)]
         store = Batches()
-        ref = Committer.start(queue, store)
+        ref = Committer.start(queue, store, Bell())
         for append in appends:
             queue.put(append)
         assert ref.stop(timeout=DEADLINE)
@@ -430,7 +431,7 @@ def test_stopping_writes_what_came_before():
 def test_on_stop_writes_all_that_waits_and_does_not_wait_for_more():
     store, queue = Batches(), CommitQueue()
     store.after = lambda: queue.put(Waiting(str(next(append_ids))))  # there is always one more
-    committer = Committer(queue, store)
+    committer = Committer(queue, store, Bell())
     for number in range(MAX_BATCH + 1):
         queue.put(Waiting(f"early {number}"))
     committer.on_stop()
@@ -442,7 +443,7 @@ def test_a_committer_can_be_stopped_although_there_is_always_more_to_write():
     store, queue = Batches(), CommitQueue()
     store.after = lambda: queue.put(Waiting(str(next(append_ids))))
     queue.put(Waiting("first"))
-    ref = Committer.start(queue, store)
+    ref = Committer.start(queue, store, Bell())
     eventually(lambda: len(store.batches) > 10)
     assert stop_and_wait(ref, DEADLINE)
 
@@ -455,7 +456,7 @@ def test_a_committer_left_behind_in_a_write_harms_neither_its_successor_nor_the_
         release.wait(DEADLINE)
 
     slow, queue, exits = Batches(after=hang), CommitQueue(), []
-    old = Committer.start(queue, slow)
+    old = Committer.start(queue, slow, Bell())
     watch(old, exits.append)
     appends = chained("a", 3)
     for append in appends:
@@ -464,7 +465,7 @@ def test_a_committer_left_behind_in_a_write_harms_neither_its_successor_nor_the_
     assert not stop_and_wait(old, 0.01)
     quick = Batches()
     quick.store = slow.store
-    new = Committer.start(queue, quick)
+    new = Committer.start(queue, quick, Bell())
     assert eventually(lambda: appends[-1].result) == 3
     paused = threading.Event()
     quick.before = lambda: paused.wait(DEADLINE)
@@ -550,7 +551,7 @@ def test_a_committer_is_told_once_until_it_looks():
 def test_a_nudge_without_a_committer_or_without_work_does_nothing():
     queue = CommitQueue()
     queue.nudge()
-    ref = Committer.start(queue, store := Batches())
+    ref = Committer.start(queue, store := Batches(), Bell())
     queue.nudge()
     assert ref.stop(timeout=DEADLINE)
     queue.nudge()
@@ -581,7 +582,7 @@ def test_a_committer_whose_appends_were_failed_meanwhile_keeps_to_the_results_gi
         release.wait(DEADLINE)
 
     queue, error, exits = CommitQueue(), KernelStopped("it was stopped"), []
-    ref = Committer.start(queue, Batches(after=hang))
+    ref = Committer.start(queue, Batches(after=hang), Bell())
     watch(ref, exits.append)
     append = Waiting("a")
     queue.put(append)
@@ -602,7 +603,7 @@ def check_unknown(results):
             return results
 
     queue = CommitQueue()
-    ref = Committer.start(queue, Odd())
+    ref = Committer.start(queue, Odd(), Bell())
     append = Waiting("a")
     queue.put(append)
     eventually(lambda: append.result)
@@ -621,6 +622,6 @@ def test_a_surprise_among_the_results_of_a_batch_is_an_unknown_outcome():
 
 
 def test_other_messages_are_pykkas():
-    ref = Committer.start(CommitQueue(), MemoryStore())
+    ref = Committer.start(CommitQueue(), MemoryStore(), Bell())
     assert ref.ask("what?", timeout=DEADLINE) is None
     assert ref.stop(timeout=DEADLINE)

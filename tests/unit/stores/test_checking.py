@@ -6,7 +6,7 @@ import pytest
 
 from eskernel.contracts import Commit
 from eskernel.errors import NotStorable
-from eskernel.values import Event
+from eskernel.values import Checkpoint, Event
 from eskernel_stores.file import FileStore
 from eskernel_stores.sql import SqlStore
 
@@ -42,3 +42,27 @@ def test_a_malformed_commit_fails_alone_and_leaves_a_store_that_opens(reopened, 
     with reopened() as store:
         assert store.fold(GOOD, lambda found, event: [*found, event.payload], []) == [1]
         assert store.last_position() == 1
+
+
+GOOD_CHECKPOINT = Checkpoint(1, "v", b"\x01")
+MALFORMED_SAVES = {
+    "a position below 0": (1, GOOD_CHECKPOINT._replace(position=-1)),
+    "a position of 64 bits": (1, GOOD_CHECKPOINT._replace(position=2**63)),
+    "a position that is no number": (1, GOOD_CHECKPOINT._replace(position=True)),
+    "an epoch below 0": (-1, GOOD_CHECKPOINT),
+    "an epoch that is no number": (1.0, GOOD_CHECKPOINT),
+    "a version that is no string": (1, GOOD_CHECKPOINT._replace(version=2)),
+    "a version with NUL": (1, GOOD_CHECKPOINT._replace(version="a\0")),
+    "a state that is not packed": (1, GOOD_CHECKPOINT._replace(state={"balance": 1})),
+    "notes that are not packed": (1, GOOD_CHECKPOINT._replace(notes=None)),
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED_SAVES)
+def test_a_malformed_checkpoint_is_refused_and_nothing_of_the_save_stored(reopened, what):
+    epoch, malformed = MALFORMED_SAVES[what]
+    with reopened() as store:
+        with pytest.raises(NotStorable):
+            store.save_checkpoints("name", epoch, {"a": GOOD_CHECKPOINT, "b": malformed})
+        assert store.load_checkpoint("name", "a") is None
+        store.save_checkpoints("name", 0, {"a": GOOD_CHECKPOINT})
