@@ -16,7 +16,7 @@ from typing import Any, Final, Self, overload
 
 from pykka import ActorRef
 
-from eskernel.actors.aggregate.bound_domain import BoundDomain
+from eskernel.actors.aggregate.bound_domain import BoundDomain, unpackers_of
 from eskernel.actors.aggregate.caller_run import CALLER_BATCH
 from eskernel.actors.aggregate.calling import (
     ask_queued,
@@ -125,7 +125,7 @@ class Kernel:
         self._clock: Clock = time if clock is None else clock
         check_plugins(snapshot_store, self._clock)
         self._domains = {name: BoundDomain(name, module) for name, module in domains.items()}
-        unpackers = {name: domain.unpack for name, domain in self._domains.items()}
+        unpackers = unpackers_of(self._domains)
         self._projections = bind(projections, unpackers, (checkpoint_store, event_store))
         self._checkpoints = checkpoint_store
         self._store = event_store

@@ -12,7 +12,7 @@ from typing import Any
 
 from pykka import ActorRef
 
-from eskernel.actors.aggregate.bound_domain import BoundDomain
+from eskernel.actors.aggregate.bound_domain import BoundDomain, unpackers_of
 from eskernel.actors.aggregate.limits import Limits
 from eskernel.actors.aggregate.passivation import LeastRecentlyUsed
 from eskernel.actors.aggregate.services import Services
@@ -81,7 +81,7 @@ class Runtime:
             projections,
             store,
             checkpoints,
-            {name: domain.unpack for name, domain in domains.items()},
+            unpackers_of(domains),
             self.services.bell,
             clock,
             limits.dispatch_timeout,

@@ -19,8 +19,8 @@ WIDTH: Final = 1024
 LIMIT: Final = 128
 """Ranges kept; at more, the older half is joined in pairs."""
 
-_PRIME: Final = 2**127 - 1
-_BASE: Final = 0x5DEECE66D1B54A32D192ED03A6B2C7F9  # any number will do; this one is random
+_PRIME: Final = 2**61 - 1
+_BASE: Final = 0x15D1B54A32D192ED  # any number will do; this one is random
 
 
 def fingerprint(positions: Iterable[int], before: int = 0) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from queue import Empty, SimpleQueue
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from eskernel.projections.progress import Parked
 
@@ -84,6 +85,13 @@ class View:
         # before it looks at `position`, and `position` is set before the list is looked through:
         # so one of the two notices.
         self._waiters: list[_Waiter] = []
+        self.urge: Callable[[], Any] = lambda: None
+        """Called by those who begin to wait; set by the consumer's actor."""
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for a position."""
+        return bool(self._waiters)
 
     def reach(self, position: int) -> None:
         """Make a position visible, and wake those who wait for it."""
@@ -117,6 +125,7 @@ class View:
         waiter = _Waiter(position)
         self._waiters.append(waiter)
         try:
+            self.urge()
             while self.position < position:
                 left = deadline - time.monotonic()
                 if left <= 0 or self.status in (Status.STOPPED, Status.ENDED):

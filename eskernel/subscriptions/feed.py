@@ -119,6 +119,13 @@ class Feed:
             self._backlog.put_back(reader)
             raise
 
+    def put_back(self) -> None:
+        """Undo the calling thread's last `next`: its event is to be handed out again.
+
+        Does nothing if that handed out none.
+        """
+        self._backlog.put_back(self._me.token)
+
     def close(self) -> None:
         """End the feed: readers, those that wait included, get no more events.
 

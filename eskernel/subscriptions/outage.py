@@ -33,7 +33,7 @@ class Outage:
         """
         self._failures += 1
         if self._failures == 1:
-            _warn(error, position)
+            warn("feed_waits_for_store", error, position)
         return float(min(_FIRST * 2 ** min(self._failures - 1, 10), _LONGEST))
 
     def is_over(self) -> None:
@@ -41,7 +41,13 @@ class Outage:
         self._failures = 0
 
 
-def _warn(error: StoreUnavailable, position: int) -> None:
-    """Log an outage; a logger that fails costs the entry and nothing else."""
+def warn(event: str, error: Exception, position: int) -> None:
+    """Log a warning; a logger that fails costs the entry and nothing else.
+
+    Args:
+        event: what happened, in snake case.
+        error: what the store raised.
+        position: of the log, where the feed is.
+    """
     with suppress(Exception):
-        _log.warning("feed_waits_for_store", error=repr(error), position=position)
+        _log.warning(event, error=repr(error), position=position)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ class BoundDomain:
 
     __slots__ = (
         "apply_event",
+        "declares",
         "event_type",
         "freeze",
         "handle_command",
@@ -57,7 +58,9 @@ class BoundDomain:
         self.event_type: Callable[[Any], str] | None = getattr(module, "event_type", None)
         if self.event_type is not None:
             check_function(InvalidDomain, what, module, "event_type", ("payload",))
-        codec = Codec(declared_types(module))
+        declared = declared_types(module)
+        self.declares = bool(declared)
+        codec = Codec(declared)
         self.pack = codec.pack
         self.freeze = codec.freeze
         self.unpack = codec.unpack
@@ -104,3 +107,8 @@ class BoundDomain:
             return self.unpack(self.pack(value))
         except NotStorable:
             return value
+
+
+def unpackers_of(domains: Mapping[str, BoundDomain]) -> dict[str, Callable[[bytes], Any]]:
+    """Return, by aggregate type, what decodes payloads that a store alone could not decode."""
+    return {name: domain.unpack for name, domain in domains.items() if domain.declares}

@@ -17,7 +17,8 @@ from eskernel.projections.consumer import Consumer
 
 C = TypeVar("C", bound=Consumer)
 
-_LONGEST_REST: Final = 0.005  # seconds
+_REST: Final = 0.005  # seconds
+_LONGEST_REST: Final = 0.05
 _WORK: Final = object()
 _NUDGE: Final[Envelope[Any]] = Envelope(_WORK)
 
@@ -46,8 +47,9 @@ class Post:
 class ConsumerActor(SupervisedActor):
     """Steps a consumer: at once while there is more, else when told, or after its pause.
 
-    While commands come in, it rests after each step as long as the step took, so that followers
-    have at most half of the interpreter.
+    While commands come in, it rests after each step: to find several events at the next, and, where
+    it cannot keep up, so that all followers together leave the interpreter to the commands half
+    of the time. Whoever waits for a position ends its rest.
 
     Args:
         post: where to announce itself.
@@ -68,7 +70,14 @@ class ConsumerActor(SupervisedActor):
         self._post.ref = self.actor_ref
         self._post.thread = threading.get_ident()
         self._bell.add(self._listener)
+        self._consumer.view.urge = self._end_rest
         self.wake_at = time.monotonic()
+
+    def _end_rest(self) -> None:
+        """Called by whoever waits for a position, on his thread."""
+        if self._rested > time.monotonic():
+            self._rested = 0.0
+            self._inbox.put(_NUDGE)
 
     def on_wake(self) -> None:
         """Take a step and plan the next."""
@@ -77,9 +86,10 @@ class ConsumerActor(SupervisedActor):
         begun = time.monotonic()
         pause = self._consumer.step()
         now = time.monotonic()
-        if listener.told:
-            self._rested = now + min(now - begun, _LONGEST_REST)
-            self.wake_at = self._rested
+        if listener.told and not self._consumer.view.is_awaited:
+            followers = len(self._bell.listeners)
+            rest = min(max(_REST, followers * (now - begun)), _LONGEST_REST)
+            self._rested = self.wake_at = now + rest
         else:
             self._rested = now
             self.wake_at = now + pause

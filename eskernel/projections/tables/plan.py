@@ -12,7 +12,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Connection, Executable
+from sqlalchemy import BindParameter, Connection, Executable
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -119,7 +119,8 @@ def _binding(
     compiled: SQLCompiler, parameters: Parameters, dialect: Dialect, renamed: Mapping[str, str]
 ) -> Bind:
     """Return a function from parameters to what the driver wants."""
-    names = compiled.positiontup if dialect.positional else list(compiled.binds)
+    bound = {name: parameter for parameter, name in compiled.bind_names.items()}
+    names = compiled.positiontup if dialect.positional else list(bound)
     assert names is not None, "the statement's parameters are in order"
     keys = [renamed.get(name, name) for name in names]
     # Raises InvalidRequestError if one is missing.
@@ -127,7 +128,7 @@ def _binding(
         {n: parameters[k] for n, k in zip(names, keys, strict=True) if k in parameters}
     )
     fixed = {k: full[n] for n, k in zip(names, keys, strict=True) if k not in parameters}
-    convert = [_converter(compiled, name, dialect) for name in names]
+    convert = [_converter(bound[name], dialect) for name in names]
     row = _converted(_picked(keys, fixed), convert)
     if dialect.positional:
         return row
@@ -135,9 +136,9 @@ def _binding(
     return lambda given: dict(zip(escaped, row(given), strict=True))
 
 
-def _converter(compiled: SQLCompiler, name: str, dialect: Dialect) -> Callable[[Any], Any] | None:
+def _converter(parameter: BindParameter[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
     convert: Callable[[Any], Any] | None
-    convert = compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)
+    convert = parameter.type.dialect_impl(dialect).bind_processor(dialect)
     return convert
 
 
