@@ -36,7 +36,8 @@ class Consumer:
         store: the log.
         checkpoints: where the lease is; None if nothing is stored.
         key: the name of lease and checkpoints.
-        owner: who asks for the lease; unique in the world.
+        owner: who asks for the lease; unique in the world, so that one that was left behind in a
+            call that hangs, and comes back, finds that it holds the lease no more.
         view: where others see it.
         clock: for delays.
         start: the position to begin after, if nothing is stored.
@@ -63,7 +64,7 @@ class Consumer:
         self._model = model
         self._store = store
         self._checkpoints = checkpoints
-        self._key = key
+        self.key = key
         self._owner = owner
         self._clock = clock
         self._start = start
@@ -131,7 +132,7 @@ class Consumer:
     def _ask_for_lease(self) -> None:
         assert self._checkpoints is not None
         seconds = self._options.lease_seconds
-        lease = self._checkpoints.acquire_lease(self._key, self._owner, seconds)
+        lease = self._checkpoints.acquire_lease(self.key, self._owner, seconds)
         epoch = lease.epoch if lease.owner == self._owner else None
         wait = seconds / _RENEWALS
         if epoch is None:
@@ -159,9 +160,18 @@ class Consumer:
         """
         if self._loaded and self._epoch is not None and self._serving.stopped is None:
             self._commit_all(self._epoch)
-        if self._checkpoints is not None and self._epoch is not None:
-            self._checkpoints.release_lease(self._key, self._owner)
-        self._epoch = None
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Give the lease back without a commit: what was not committed will be done again.
+
+        Raises:
+            StoreUnavailable: it could not be done; the lease then runs out.
+        """
+        self._model.close()
+        epoch, self._epoch = self._epoch, None
+        if self._checkpoints is not None and epoch is not None:
+            self._checkpoints.release_lease(self.key, self._owner)
 
     def _commit_all(self, epoch: int) -> None:
         if self._serving.progress != self._serving.committed:
@@ -187,7 +197,7 @@ class Consumer:
             raise
         except Exception as error:
             raise CorruptStore(
-                f"{self._key} cannot begin: {type(error).__name__}: {error}; mend its init"
+                f"{self.key} cannot begin: {type(error).__name__}: {error}; mend its init"
             ) from error
 
     def _is_watching(self) -> bool:

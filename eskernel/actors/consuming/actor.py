@@ -14,6 +14,7 @@ from eskernel.actors.bell import Bell, Listener
 from eskernel.actors.journal import log_and_go_on
 from eskernel.actors.supervision import SupervisedActor
 from eskernel.projections.consumer import Consumer
+from eskernel.projections.view import Status
 
 C = TypeVar("C", bound=Consumer)
 
@@ -63,6 +64,7 @@ class ConsumerActor(SupervisedActor):
         self._consumer = make()
         self._bell = bell
         self._rested = 0.0
+        self._logged = (Status.STARTING, 0)
         self._listener = Listener(lambda: self._inbox.put(_NUDGE))
 
     def on_start(self) -> None:
@@ -85,6 +87,7 @@ class ConsumerActor(SupervisedActor):
         listener.told = False
         begun = time.monotonic()
         pause = self._consumer.step()
+        self._log_changes()
         now = time.monotonic()
         if listener.told and not self._consumer.view.is_awaited:
             followers = len(self._bell.listeners)
@@ -93,6 +96,28 @@ class ConsumerActor(SupervisedActor):
         else:
             self._rested = now
             self.wake_at = now + pause
+
+    def _log_changes(self) -> None:
+        """Log once what has gone wrong since the last step."""
+        view = self._consumer.view
+        state = (view.status, len(view.parked))
+        if state == self._logged:
+            return
+        (before, parked), self._logged = self._logged, state
+        name = self._consumer.key
+        if view.status is Status.STOPPED and before is not Status.STOPPED:
+            log_and_go_on("error", "consumer_stopped", consumer=name, exc_info=view.error)
+        elif view.status is Status.RETRYING and before is not Status.RETRYING:
+            log_and_go_on("warning", "consumer_retries", consumer=name, error=view.error)
+        if len(view.parked) > parked:
+            newest = view.parked[-1]
+            log_and_go_on(
+                "warning",
+                "event_parked",
+                consumer=name,
+                position=newest.position,
+                error=newest.error,
+            )
 
     def _handle_receive(self, message: Any) -> Any:
         if message is not _WORK:
@@ -120,7 +145,10 @@ class ConsumerActor(SupervisedActor):
     def on_failure(self, *_exc_info: Any) -> None:
         """Let go of everything; the next one begins with what is stored."""
         self._bell.remove(self._listener)
-        self._consumer.close()
+        try:
+            self._consumer.abandon()
+        except Exception as error:  # noqa: BLE001 - the lease will run out
+            log_and_go_on("warning", "consumer_not_released", actor=str(self), exc_info=error)
 
 
 class ProjectionActor(ConsumerActor):

@@ -125,7 +125,7 @@ class ReadSide:
                 self._store,
                 bound.store,
                 bound.key,
-                self._owner,
+                f"{self._owner}/{next(self._numbers)}",
                 view,
                 self._clock,
             )
@@ -160,7 +160,7 @@ class ReadSide:
                 self._store,
                 checkpoints,
                 child,
-                self._owner,
+                f"{self._owner}/{next(self._numbers)}",
                 view,
                 self._clock,
                 start=from_position,
