@@ -38,8 +38,9 @@ def handle_event(event: Event, connection: Any) -> None:
             connection.upsert(table, {**changed, **new, "status": "placed"})
         case LineAdded(_, quantity, price):
             cents = int(quantity * price * 100)
-            connection.write(connection.prepared(_adding), {**changed, "cents": cents})
-        case other:  # Paid, Shipped and Cancelled: the status is named after the event
+            added = {"order": event.stream_id[1], "cents": cents, "at": event.timestamp}
+            connection.write(connection.prepared(_adding), added)
+        case other:  # Paid, Shipped, Cancelled: statuses are named after events
             connection.update(table, {**changed, "status": type(other).__name__.lower()})
 
 
@@ -47,6 +48,6 @@ def _adding(tables: Any) -> Update:
     table = tables.orders
     return (
         update(table)
-        .where(table.c.order_id == bindparam("order_id"))
-        .values(total=table.c.total + bindparam("cents"), changed_at=bindparam("changed_at"))
+        .where(table.c.order_id == bindparam("order"))
+        .values(total=table.c.total + bindparam("cents"), changed_at=bindparam("at"))
     )

@@ -29,9 +29,10 @@ from eskernel.actors.aggregate.replies import FutureReply
 from eskernel.actors.aggregate.requests import CommandRequest
 from eskernel.actors.aggregate.routing import Aggregate
 from eskernel.actors.aggregate.services import Services
+from eskernel.actors.consuming.callback import RunningSubscription
 from eskernel.actors.consuming.projecting import RunningProjection
 from eskernel.actors.consuming.read_side import ReadSide
-from eskernel.actors.consuming.subscribing import RunningSubscription, Subscription
+from eskernel.actors.consuming.subscribing import Subscription
 from eskernel.actors.runtime import FORKED, Runtime
 from eskernel.actors.tree import Node, draw
 from eskernel.contracts import (
@@ -448,6 +449,7 @@ class Kernel:
         from_position: int = 0,
         types: Collection[str] | None = None,
         aggregate_types: Collection[str] | None = None,
+        lease_seconds: float = 5.0,
     ) -> Subscription: ...
 
     @overload
@@ -476,20 +478,26 @@ class Kernel:
 
         Args:
             callback: called with each event, in order, on a supervised thread of its own; it may
-                use the kernel. At least once: after a crash it is called again with at most the
-                last page of events. None to get an iterator instead.
-            name: keeps the position, so that a subscription of that name goes on where the last
-                one was; of several at a time, in any processes, one is active.
-            from_position: the last position that is not wanted, for one that has no position yet.
+                use the kernel, and close the subscription. None to get an iterator instead, whose
+                events are dealt with when the next one is asked for.
+            name: 1 to 200 characters; keeps the position, so that a subscription of that name goes
+                on where the last one was. At least once: after a crash at most the last page of
+                events comes again. Of several kernels with a subscription of that name one is
+                active, and another takes over when it is gone; within a kernel a name is used
+                once at a time, for a callback or an iterator.
+            from_position: the last position that is not wanted, for one that has no position yet;
+                `store.last_position()` for what comes from now on.
             types: only events of these types.
             aggregate_types: only events of these aggregate types.
             options: of a callback: what becomes of a failing event, and the other options of
-                `Projection`.
+                `Projection`. Of an iterator with a name: `lease_seconds`, how long another waits
+                before it takes over from one that is gone; so long may be taken for an event.
 
         Raises:
             KernelStopped: the kernel is not running.
             InvalidProjection: a name, and nowhere to keep its position.
-            TypeError, ValueError: an argument is not what it should be.
+            ValueError: the name is in use in this kernel, or an argument is out of its bounds.
+            TypeError: an argument is of the wrong type, or an option that makes no sense.
         """
         return self._read_side().subscribe(
             callback, name, from_position, types, aggregate_types, options

@@ -13,6 +13,7 @@ import re
 import sys
 import tokenize
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +21,8 @@ import pytest
 
 import eskernel
 import eskernel_stores
-from domains import bank_account, order
-from eskernel import Command, Kernel, errors
+from domains import account_balances, bank_account, order
+from eskernel import Command, Kernel, Projection, errors
 from eskernel_stores import MemoryStore
 from eskernel_stores.opening import ALLOWED
 
@@ -197,19 +198,39 @@ def test_every_command_is_a_make_target():
 # Tables.
 
 
-def table_under(heading: str) -> list[list[str]]:
-    """Return the rows of the first table under a heading, as lists of cells."""
+def tables_under(heading: str) -> list[list[list[str]]]:
+    """Return the rows of the tables under a heading, as lists of cells."""
     section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\|(.*)\|$", section, re.MULTILINE)
-    return [[cell.strip() for cell in row.split("|")] for row in rows[2:]]
+    tables = re.findall(r"(?:^\|.*\|\n)+", section, re.MULTILINE)
+    return [
+        [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[2:]]
+        for table in tables
+    ]
+
+
+def table_under(heading: str) -> list[list[str]]:
+    """Return the rows of the first table under a heading."""
+    return tables_under(heading)[0]
+
+
+def as_written(default: Any) -> str:
+    """Return a default as a row of a table shows it; an unchangeable mapping as a dict."""
+    return f"`{dict(default) if isinstance(default, Mapping) else default!r}`"
 
 
 def test_the_configuration_table_lists_every_option_with_its_default():
     _, _, *options = inspect.signature(Kernel).parameters.values()
     rows = [(name, default) for name, default, _, _ in table_under("Configuration")]
-    assert rows == [(f"`{option.name}`", f"`{option.default!r}`") for option in options]
+    assert rows == [(f"`{option.name}`", as_written(option.default)) for option in options]
     positional = [option.name for option in options if option.kind is not option.KEYWORD_ONLY]
     assert positional == ["snapshot_store"]
+
+
+def test_the_table_of_a_projections_options_lists_each_with_its_default():
+    module, *options = inspect.signature(Projection).parameters.values()
+    rows = [(name, default) for name, default, _, _ in tables_under("Configuration")[1]]
+    assert rows == [(f"`{option.name}`", as_written(option.default)) for option in options]
+    assert module.name == "module"
 
 
 def test_the_table_of_stores_has_every_form_of_url_that_open_store_knows():
@@ -260,7 +281,9 @@ def test_the_diagram_of_the_tree_is_the_tree():
         return call_next(command)
 
     domains = {"bank_account": bank_account, "order": order}
-    with Kernel(domains, Durable(), middleware=[pass_on]) as kernel:
+    projections = {"balances": account_balances}
+    with Kernel(domains, Durable(), middleware=[pass_on], projections=projections) as kernel:
+        kernel.subscribe(lambda _event: None, name="mails")
         kernel.dispatch(Command("bank_account", "acc-1", "deposit", {"amount": 1}))
         kernel.dispatch(Command("order", "o-17", "place", {"customer": "c-1"}))
         tree = kernel.tree()

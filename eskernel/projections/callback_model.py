@@ -51,6 +51,10 @@ class CallbackModel:
         """Call the callback."""
         self._callback(event)
 
+    def is_awaited(self) -> bool:
+        """Return False: nobody waits for a callback."""
+        return False
+
     def commit(self, slot: str, progress: Progress, epoch: int | None) -> None:
         """Store how far it has come."""
         self._kept[slot] = progress

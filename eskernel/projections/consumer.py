@@ -111,21 +111,23 @@ class Consumer:
             self._lose_lease()
             return 0.0
         except StoreUnavailable as error:
-            self._outages += 1
-            self.view.become(Status.RETRYING, error)
-            return delay(self._options, self._outages, self._rng)
+            return self._outage(error)
         except EskernelError as error:  # CorruptStore, or what a user's init has raised
             self._serving.stopped = error
             self._loaded = True
             self._show(more=False)
             return self._options.poll_interval
         except Exception as error:  # noqa: BLE001 - a store's that should have said what it means
-            self._outages += 1
-            self.view.become(Status.RETRYING, error)
-            return delay(self._options, self._outages, self._rng)
+            return self._outage(error)
         self._outages = 0
         self._show(more=more)
         return 0.0 if more else self._pause()
+
+    def _outage(self, error: Exception) -> float:
+        self._outages += 1
+        self._reach()  # what is handled is visible, even if it could not be stored
+        self.view.become(Status.RETRYING, error)
+        return delay(self._options, self._outages, self._rng)
 
     # The lease.
 
@@ -199,6 +201,8 @@ class Consumer:
             raise CorruptStore(
                 f"{self.key} cannot begin: {type(error).__name__}: {error}; mend its init"
             ) from error
+        if self._epoch is not None:
+            lane.commit(self._epoch)  # tables are there, and a start is kept, before any event
 
     def _is_watching(self) -> bool:
         """Whether another process does the work, and this one must not."""
@@ -214,7 +218,10 @@ class Consumer:
     def _watch(self) -> None:
         found = self._model.peek(SERVING)
         if found is not None:
-            self._serving.progress = self._serving.committed = found
+            before, self._serving.progress = self._serving.progress, found
+            self._serving.committed = found
+            if found.position < before.position and found.generation != before.generation:
+                self.view.reach(found.position)  # it was rolled back
 
     # What others see.
 
@@ -222,8 +229,7 @@ class Consumer:
         lane, view = self._serving, self.view
         view.parked = lane.progress.parked
         view.version = lane.progress.version
-        if lane.progress.position > view.position:
-            view.reach(lane.progress.position)
+        self._reach()
         error = lane.error
         if self._serving.stopped is not None:
             status = Status.STOPPED
@@ -233,6 +239,11 @@ class Consumer:
             status = self._status(more=more)
         if (status, error) != (view.status, view.error):
             view.become(status, error)
+
+    def _reach(self) -> None:
+        position = self._serving.progress.position
+        if position > self.view.position:
+            self.view.reach(position)
 
     def _status(self, *, more: bool) -> Status:
         if self._is_watching():

@@ -16,9 +16,14 @@ from eskernel.projections.read_model import ReadModel
 from eskernel.values import Event, Range
 
 _SMALLEST_PAGE: Final = 16
-_LARGEST_PAGE: Final = 1000
-_PAGE_SECONDS: Final = 0.005
-"""What a page should take: those who read the state, and those who write, wait no longer."""
+_LARGEST_PAGE: Final = 4000
+_CHUNK: Final = 200
+"""Events handled before it is asked whether somebody waits for the commit."""
+_HANDLING: Final = 0.005
+_HANDLING_EAGERLY: Final = 0.02
+_WHOLE: Final = 0.05
+"""Seconds that handling a page should take, with a commit at its end, and with reading it and the
+commit: whoever reads the state, or waits to write, waits no longer."""
 _COMMIT_SHARE: Final = 10
 """Commits that are not urgent take at most one part in so many of the time."""
 
@@ -69,6 +74,8 @@ class Lane:
         self._rng = rng
         self._page = _SMALLEST_PAGE
         self._uncommitted = 0
+        # Whether an undo has failed: nothing may be handled before it is made good.
+        self._is_lost = False
         self._last: Event | None = None
         self._commit_after = 0.0
         # After a commit that failed because of an event nobody knows: events in the next commits,
@@ -97,6 +104,7 @@ class Lane:
         self.progress = self.committed = progress
         self.failure = self.stopped = None
         self._uncommitted = 0
+        self._is_lost = False
         self._few = None
 
     def advance(self, epoch: int | None) -> bool:
@@ -113,20 +121,26 @@ class Lane:
         """
         if self.stopped is not None:
             return False
+        if self._is_lost:
+            self._undo()
+        if self._uncommitted and not self._model.undoes:
+            self.commit(epoch)  # or a crash would repeat more than a page
         stop = None if self.failure is None else self.failure.position
         limit = self._page if self._few is None else min(self._page, self._few[0])
-        start = perf_counter()
+        begun = perf_counter()
         events, reached = self._read(Range(self.progress.position + 1, stop), limit)
         if reached <= self.progress.position:
             if self.failure is not None:
                 return self._try_again(self.failure, epoch)
             self._commit_if_due(epoch)
-            return False
-        if self._handle(events, reached):
+            return self.progress.position < reached  # the commit has found an event at fault
+        read = perf_counter()
+        if self._handle_in_chunks(events, reached):
+            handling = perf_counter() - read
             if self._model.eager or self._few is not None:
                 self._commit_if_anything(epoch)
             self._commit_if_due(epoch)
-            self._adapt(len(events), perf_counter() - start)
+            self._adapt(len(events), handling, perf_counter() - begun)
         return True
 
     def _read(self, range: Range, limit: int) -> tuple[list[Event], int]:
@@ -146,6 +160,19 @@ class Lane:
         except Exception as error:
             raise StoreUnavailable.because(error, outcome_unknown=False) from error
         return events, reached
+
+    def _handle_in_chunks(self, events: list[Event], reached: int) -> bool:
+        """Hand events to the model, as long as nobody waits; return whether none has failed."""
+        rest = events
+        while len(rest) > _CHUNK:
+            some, rest = rest[:_CHUNK], rest[_CHUNK:]
+            position = some[-1].position
+            assert position is not None
+            if not self._handle(some, position):
+                return False
+            if self._model.is_awaited():
+                return True
+        return self._handle(rest, reached)
 
     def _handle(self, events: list[Event], reached: int) -> bool:
         """Hand events to the model; return whether all were handled."""
@@ -181,8 +208,13 @@ class Lane:
             self.progress = self.progress.moved(handled, failing.position - 1)
 
     def _undo(self) -> None:
-        self.progress = self.committed = self._model.undo(self.slot)
+        self.progress = self.committed  # or less would be there than is shown, if undoing fails
         self._uncommitted = 0
+        self._is_lost = True
+        self.progress = self.committed = self._model.undo(self.slot)
+        self._is_lost = False
+        if self.failure is not None and self.failure.position <= self.progress.position:
+            self.failure = None  # it was handled: only the answer to its commit was lost
 
     def _note_failure(self, event: Event, error: Exception) -> None:
         """Note that an event failed: to be retried, or the end of it."""
@@ -197,7 +229,10 @@ class Lane:
 
     def _try_again(self, failure: Failure, epoch: int | None) -> bool:
         """Everything before the failing event is handled: commit that, then see to the event."""
+        before = self.progress.position
         self._commit_if_anything(epoch)
+        if self.progress.position < before:
+            return True  # what comes before it has failed, at the commit
         if failure.attempts > self._options.retries:
             self._give_up(failure, epoch)
             return self.stopped is None
@@ -220,13 +255,14 @@ class Lane:
         aside = failure.parked(int(self._clock.time() * 1000))
         self.progress = self.progress.moved([position], position)._replace(parked=(*parked, aside))
         self._uncommitted += 1
+        self._last = failure.event
         self.failure = None
         self.commit(epoch)
 
     def retry(self, aside: Parked, epoch: int | None) -> None:
         """Try a parked event once more; raises what its handler raises, which is noted."""
         self._commit_if_anything(epoch)
-        others = tuple(one for one in self.progress.parked if one is not aside)
+        others = self._others(aside)
         events, _ = self._read(Range(aside.position, aside.position + 1), 1)
         try:
             for event in map(self._definition.read, events):
@@ -245,23 +281,29 @@ class Lane:
     def discard(self, aside: Parked, epoch: int | None) -> None:
         """Give a parked event up."""
         self._commit_if_anything(epoch)
-        parked = tuple(one for one in self.progress.parked if one is not aside)
         discarded = (*self.progress.discarded, aside.position)
-        self._replace(epoch, parked=parked, discarded=discarded)
+        self._replace(epoch, parked=self._others(aside), discarded=discarded)
+
+    def _others(self, aside: Parked) -> tuple[Parked, ...]:
+        return tuple(one for one in self.progress.parked if one.position != aside.position)
 
     def note_proved(self, stop: int, epoch: int | None) -> None:
         """Note that what was handled before a position was compared with the log."""
-        ledger = self.progress.ledger.proved_before(stop)
         self._commit_if_anything(epoch)
-        progress = self.progress._replace(ledger=ledger)
-        self._model.commit(self.slot, progress, epoch)
-        self.progress = self.committed = progress
+        ledger = self.progress.ledger.proved_before(stop)
+        self._put(self.progress._replace(ledger=ledger), epoch)
 
     def _replace(self, epoch: int | None, **changes: Any) -> None:
         """Commit a change of the progress that no event makes."""
         generation = self.progress.generation + 1
-        progress = self.progress._replace(generation=generation, **changes)
-        self._model.commit(self.slot, progress, epoch)
+        self._put(self.progress._replace(generation=generation, **changes), epoch)
+
+    def _put(self, progress: Progress, epoch: int | None) -> None:
+        try:
+            self._model.commit(self.slot, progress, epoch)
+        except Exception:
+            self._undo()
+            raise
         self.progress = self.committed = progress
 
     # Commits.
@@ -272,7 +314,7 @@ class Lane:
         try:
             self._model.commit(self.slot, self.progress, epoch)
         except _NOT_THE_STATES:
-            self._undo()
+            self._undo_commit()
             raise
         except Exception as error:  # noqa: BLE001 - of an event in it
             self._blame(error)
@@ -285,16 +327,27 @@ class Lane:
         pause = max(self._options.checkpoint_seconds, pause)
         self._commit_after = self._clock.monotonic() + pause
 
+    def _undo_commit(self) -> None:
+        """Undo after a commit that failed; what is not undone, as it is whole, is still due."""
+        committed, count, upto = self.committed, self._uncommitted, self.progress.position
+        self._undo()
+        if self.progress.position >= upto:
+            self.committed, self._uncommitted = committed, count
+
     def _blame(self, error: Exception) -> None:
         """Find the event because of which a commit failed: by commits of half as many."""
         count, last, upto = self._uncommitted, self._last, self.progress.position
-        self._undo()
+        self._undo_commit()
+        if self.progress.position >= upto:  # the state could be stored, so no event is guilty
+            raise StoreUnavailable.because(error, outcome_unknown=True) from error
         if count > 1 or last is None:
             self._few = (max(1, count // 2), upto)
         else:
             self._note_failure(last, error)
 
     def _commit_if_anything(self, epoch: int | None) -> None:
+        if self._is_lost:
+            self._undo()
         if self._uncommitted or self.progress.parked is not self.committed.parked:
             self.commit(epoch)
 
@@ -304,11 +357,11 @@ class Lane:
         if moved and (many or self._clock.monotonic() >= self._commit_after):
             self.commit(epoch)
 
-    def _adapt(self, count: int, seconds: float) -> None:
+    def _adapt(self, count: int, handling: float, whole: float) -> None:
         """Choose the next page's size."""
-        fitting = _LARGEST_PAGE
-        if count and seconds > 0:
-            fitting = int(count * _PAGE_SECONDS / seconds)
+        target = _HANDLING_EAGERLY if self._model.eager else _HANDLING
+        longest = max(handling / target, whole / _WHOLE)
+        fitting = int(count / longest) if count and longest > 0 else _LARGEST_PAGE
         self._page = max(1, min(fitting, self._page * 2, _LARGEST_PAGE))
 
     def waits_until(self) -> float:

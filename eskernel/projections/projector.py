@@ -187,7 +187,8 @@ class Projector(Consumer):
     def note_proved(self, stop: int, generation: int) -> bool:
         """Note what an audit has proved; return whether it could be stored."""
         progress = self._serving.progress
-        if self._epoch is None or progress.generation != generation:
+        # After a rollback, say, the lane does not know yet what is stored.
+        if not self._loaded or self._epoch is None or progress.generation != generation:
             return False
         self._serving.note_proved(stop, self._epoch)
         return True

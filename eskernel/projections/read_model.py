@@ -57,6 +57,10 @@ class ReadModel(Protocol):
         """
         ...
 
+    def is_awaited(self) -> bool:
+        """Return whether somebody waits for what is uncommitted to be committed, or undone."""
+        ...
+
     def commit(self, slot: str, progress: Progress, epoch: int | None) -> None:
         """Store what was handled and the progress, together.
 

@@ -77,6 +77,10 @@ class StateModel:
                 "return the state, also when nothing changes"
             )
 
+    def is_awaited(self) -> bool:
+        """Return False: nobody waits for a state in memory."""
+        return False
+
     def commit(self, slot: str, progress: Progress, epoch: int | None) -> None:
         """Keep the state, and with a lease store it; see `ReadModel.commit`."""
         body = self._definition.codec.pack(self._state(slot), "state")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from eskernel.contracts import EventStore
 from eskernel.contracts.plugging import check_event_store
+from eskernel.errors import InvalidCommand
+from eskernel.values import check_identifier
+
+_LONGEST_NAME: Final = 200
 
 
 def checked_store(store: Any) -> EventStore:
@@ -29,6 +33,23 @@ def checked_names(name: str, given: Any) -> frozenset[str] | None:
         if not isinstance(one, str):
             raise TypeError(f"{name} must hold strings only, not {one!r}")
     return frozenset(names)
+
+
+def checked_name(given: Any) -> str:
+    """Return a subscription's name, 1 to 200 characters as those of an aggregate id.
+
+    Raises:
+        TypeError: it is no string.
+        ValueError: it is too short, too long, or holds what no store can keep.
+    """
+    if not isinstance(given, str):
+        raise TypeError(f"name must be a string such as 'mailer', not {given!r}")
+    if len(given) > _LONGEST_NAME:
+        raise ValueError(f"name must have 1 to {_LONGEST_NAME} characters, not {len(given)}")
+    try:
+        return check_identifier("name", given)
+    except InvalidCommand as error:
+        raise ValueError(str(error)) from None
 
 
 def checked_number(name: str, given: Any, least: int) -> int:

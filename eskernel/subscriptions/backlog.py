@@ -9,6 +9,13 @@ from collections.abc import Sequence
 from eskernel.values import Event
 
 
+class Reader(threading.local):
+    """Stands for the calling thread; unlike its number, never for a later one."""
+
+    def __init__(self) -> None:
+        self.token = object()
+
+
 class Backlog:
     """The events a feed has read and not handed out, and those its readers deal with.
 

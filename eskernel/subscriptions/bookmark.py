@@ -82,9 +82,19 @@ class Bookmark:
             wait = min(wait, lease.seconds)
         self.ask_at = asked + wait
 
-    def load(self) -> int:
-        """Return the position that is stored, or that of the start; raises as the store."""
-        self._stored = self._store.load_checkpoint(self._key) or self._start
+    def load(self, epoch: int) -> int:
+        """Return the position that is stored; the start is, if none was before.
+
+        So whoever takes over from a feed that has saved nothing begins where that one began.
+
+        Raises:
+            StaleEpoch, StoreUnavailable: as `save`.
+            CorruptStore: it is damaged.
+        """
+        found = self._store.load_checkpoint(self._key)
+        self._stored = found or self._start
+        if found is None:
+            self.save(epoch, self._start.position)
         return self._stored.position
 
     def save(self, epoch: int, position: int) -> None:

@@ -37,9 +37,9 @@ class DurableFeed:
     waits; if none does, it goes on where it was. A process that was paused for so long and wakes
     up hands out nothing more, and stores nothing, until it has the lease again.
 
-    Invariant: nothing is handed out while something is due, nor without a lease that is valid by
-    this process's clock; and nothing is stored but under the epoch it was handed out under, which
-    the store compares with the newest.
+    Invariants: nothing is handed out without a lease that is valid by this process's clock; and
+    nothing is stored but under the epoch of the lease it was handed out under, which the store
+    compares with the newest.
 
     Args:
         store: whose log.
@@ -127,13 +127,14 @@ class DurableFeed:
             TypeError, ValueError: the timeout is no number of seconds.
         """
         deadline = Deadline(None if timeout is None else checked_seconds("timeout", timeout))
-        while True:
+        self._tenures.feed.settle()
+        while not self.closed:
+            last = deadline.is_over()  # look once after it, too: what is wrong then is told
             tenure = self._ready(deadline)
-            if self.closed:
-                return None
             event = None if tenure is None else self._take(tenure, deadline)
-            if event is not None or deadline.is_over():
+            if event is not None or last:
                 return event
+        return None
 
     def close(self) -> None:
         """End the feed, store what was dealt with, and give the lease back.
@@ -188,9 +189,7 @@ class DurableFeed:
             event = feed.next(deadline.within(tenures.until_due(tenure)))
             if event is None:
                 return None
-            # The event before it is dealt with now; if it is time, that is stored first.
-            present = self._ready(deadline) if tenures.is_due() else tenures.present
-            if present is tenure and not tenures.closed:
+            if tenures.present is tenure and not tenures.closed:
                 tenure.handed += 1
                 return event
             feed.put_back()

@@ -22,7 +22,7 @@ from eskernel.subscriptions.arguments import (
     checked_store,
     checked_wait,
 )
-from eskernel.subscriptions.backlog import Backlog
+from eskernel.subscriptions.backlog import Backlog, Reader
 from eskernel.subscriptions.deadline import Deadline
 from eskernel.subscriptions.outage import Outage
 from eskernel.values import Event, Range
@@ -76,7 +76,7 @@ class Feed:
         self._wait = self._pause if wait is None else checked_wait(wait)
         self._outage = Outage()  # of the one who reads on
         self._backlog = Backlog(checked_number("from_position", from_position, 0))
-        self._me = _Reader()
+        self._me = Reader()
         # Guards the three below. Never held while the store is read or anything is waited for.
         self._lock = threading.Lock()
         self._closed = False
@@ -119,11 +119,12 @@ class Feed:
             self._backlog.put_back(reader)
             raise
 
-    def put_back(self) -> None:
-        """Undo the calling thread's last `next`: its event is to be handed out again.
+    def settle(self) -> None:
+        """Note that the calling thread has dealt with what it got; `next` does so by itself."""
+        self._backlog.settle(self._me.token)
 
-        Does nothing if that handed out none.
-        """
+    def put_back(self) -> None:
+        """Have the event the calling thread got last, if it is not settled, handed out again."""
         self._backlog.put_back(self._me.token)
 
     def close(self) -> None:
@@ -243,13 +244,6 @@ class Feed:
             if self._ahead is call:
                 self._ahead = None
                 self._wake()
-
-
-class _Reader(threading.local):
-    """Stands for the calling thread; unlike its number, never for a later one."""
-
-    def __init__(self) -> None:
-        self.token = object()
 
 
 def _gather(events: list[Event], event: Event) -> list[Event]:

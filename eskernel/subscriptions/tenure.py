@@ -71,7 +71,7 @@ class Tenures:
         return tenure if tenure is not None and self._bookmark.holds(tenure.epoch) else None
 
     def is_due(self) -> bool:
-        """Return whether `tend` has something to do, before which nothing is to be handed out."""
+        """Return whether `tend` has something to do; until it is done nothing is to be taken."""
         now, tenure = self._clock.monotonic(), self._present
         if now >= self._bookmark.ask_at:
             return True
@@ -82,7 +82,7 @@ class Tenures:
     def until_due(self, tenure: Tenure | None) -> float:
         """Return the seconds that may be waited for an event, or for another feed's lease."""
         due = self._bookmark.ask_at
-        if tenure is not None and tenure.feed.position > self._bookmark.position:
+        if tenure is not None and tenure.feed.acknowledged > self._bookmark.position:
             due = min(due, tenure.save_at)
         return max(0.0, due - self._clock.monotonic())
 
@@ -142,23 +142,25 @@ class Tenures:
 
     def _ask_and_save(self) -> None:
         bookmark = self._bookmark
+        if self.closed:
+            return
         if self._clock.monotonic() >= bookmark.ask_at:
             bookmark.ask()
-        epoch, tenure = bookmark.epoch, self._present
-        if tenure is not None and tenure.epoch != epoch:
+        tenure = self._present
+        if tenure is not None and tenure.epoch != bookmark.epoch:
             self._drop(tenure)
-        if epoch is not None and self._present is None:
-            self._begin(epoch)
-        elif tenure is not None and bookmark.holds(tenure.epoch):
-            try:
+        try:
+            if self._present is None and bookmark.epoch is not None:
+                self._begin(bookmark.epoch)
+            elif (tenure := self.present) is not None:
                 self._save(tenure)
-            except StaleEpoch:
-                self._drop(tenure)
-                bookmark.lose()
+        except StaleEpoch:
+            self._drop(self._present)
+            bookmark.lose()
         self._outage.is_over()
 
     def _begin(self, epoch: int) -> None:
-        self.feed = self._new_feed(self._bookmark.load())
+        self.feed = self._new_feed(self._bookmark.load(epoch))
         self._present = Tenure(epoch, self.feed, self._clock.monotonic() + _SAVE_INTERVAL)
         if self.closed:  # and `end` may have closed the one before
             self.feed.close()
@@ -179,9 +181,10 @@ class Tenures:
         if position > self._bookmark.position:
             self._bookmark.save(tenure.epoch, position)
 
-    def _drop(self, tenure: Tenure) -> None:
+    def _drop(self, tenure: Tenure | None) -> None:
         self._present = None
-        tenure.feed.close()  # for threads that wait in it
+        if tenure is not None:
+            tenure.feed.close()  # for threads that wait in it
 
     def _give_way(self, call: _Call) -> None:
         if self._busy.get(0) is call:

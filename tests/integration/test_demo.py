@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,28 @@ kernel log: warning: aggregate_crashed ('slot_machine', 's-1')
 ✓ process:
 ✓ events replayed: 5
 ✓ state, sequence: {'balance': 100}, 5
+├── projection/balances (ProjectionActor)
+✓ balances: {'acc-1': 100}
+✓ events handled for it: 5
+→ bank_account/acc-1: deposit {'amount': 30} wait_for=('balances',)
+✓ balances: {'acc-1': 130}
+✓ position: 8
+→ order/o-1: pay {'amount': Decimal('9.00')} wait_for=('orders',)
+SELECT order_id, customer, status, total FROM orders
+✓ rows: o-1|ada|paid|900
+✓ events stored meanwhile: 10000
+✓ events handled for the orders: 10000
+✓ events handled for the balances: 0
+✓ balances: {'acc-1': 130}
+✓ rows: paid|1|900, shipped|2500|2250000
+100 %
+✓ events handled again: 10003
+✓ whoever asked meanwhile got all rows: yes
+✓ rows: paid|1|900, shipped|2500|2250000
+✓ events in the log: 10003
+✓ missing: none
+✓ doubled: none
+✓ each handled once, in order: yes
 All as it should be
 """
 
@@ -57,7 +80,7 @@ def run(
         [sys.executable, *(arguments or [str(DEMO)])],
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=90,
         check=False,
         cwd=folder,
         env={**os.environ, "PYTHONIOENCODING": "utf-8", **environment},
@@ -93,7 +116,7 @@ def test_the_demo_shows_every_fact_in_order_and_succeeds(successful):
 
 
 def test_nothing_but_the_demo_prints(successful):
-    begins = ("●", "kernel", "├", "│", "└", "✓", "→", "eskernel:", "All as")
+    begins = ("●", "kernel", "├", "│", "└", "✓", "→", "eskernel:", "All as", "SELECT", "[")
     lines = [line.strip() for line in successful.stdout.splitlines() if line.strip()]
     assert [line for line in lines if not line.startswith(begins)] == []
 
@@ -117,8 +140,8 @@ bank_account.apply_event = apply_event
 RESTLESS = """
 from eskernel.actors.aggregate.passivation import Passivator
 Passivator.on_wake = lambda self: None
-import demo
-demo.PATIENCE = 0.1
+import demo_checks
+demo_checks.PATIENCE = 0.1
 """
 FORGETFUL = """
 from eskernel_stores.sql import SqlStore
@@ -132,8 +155,8 @@ SWALLOWED = """
 from eskernel import Kernel
 from eskernel.errors import AggregateCrashed
 dispatch = Kernel.dispatch
-def swallow(self, command):
-    try: return dispatch(self, command)
+def swallow(self, command, **options):
+    try: return dispatch(self, command, **options)
     except AggregateCrashed: return None
 Kernel.dispatch = swallow
 """
@@ -151,6 +174,45 @@ LATE = """
 import demo_second_process
 demo_second_process.PATIENCE = 0.01
 """
+FEW = """
+import demo_read_side
+demo_read_side.ORDERS = 10
+"""
+UNMOVED = """
+from domains import account_balances
+account_balances.handle_event = lambda event, state: state
+"""
+RAISING = """
+from eskernel.projections import Projection
+from domains import account_balances
+def handle_event(event, state): raise ValueError("cannot count")
+account_balances.handle_event = handle_event
+import dataclasses
+Projection.__init__.__defaults__ = tuple(
+    0 if field.name == "retries" else field.default for field in dataclasses.fields(Projection)[1:]
+)
+"""
+WRONG_ROWS = """
+from domains import orders_table
+orders_table.handle_event = lambda event, connection: None
+"""
+FROM_NOTHING = f"""
+from eskernel.projections.state_model import StateModel
+StateModel.load = lambda self, slot: None
+{FEW}"""
+NEVER_BUILT = f"""
+from eskernel.projections.projector import Projector
+Projector.rebuild = lambda self: None
+import demo_checks
+demo_checks.PATIENCE = 3
+{FEW}"""
+SKIPPING = f"""
+from eskernel.projections.ledger import Ledger
+after = Ledger.after
+Ledger.after = lambda self, positions, reached: after(
+    self, [one for one in positions if one != 10], reached
+)
+{FEW}"""
 
 
 @pytest.mark.parametrize(
@@ -202,6 +264,36 @@ demo_second_process.PATIENCE = 0.01
             "the second process: still running after 0.01 seconds",
             id="the second process hangs",
         ),
+        pytest.param(
+            UNMOVED,
+            "balances: {}, but it should be {'acc-1': 100}",
+            id="events do not change a projection",
+        ),
+        pytest.param(
+            RAISING,
+            "NotProjected: projection 'balances' has stopped before position 7",
+            id="a projection fails",
+        ),
+        pytest.param(
+            WRONG_ROWS,
+            "rows: [], but it should be ['o-1|ada|paid|900']",
+            id="a table stays empty",
+        ),
+        pytest.param(
+            FROM_NOTHING,
+            "events handled for the balances: 6, but it should be 0",
+            id="a projection begins from nothing each time",
+        ),
+        pytest.param(
+            NEVER_BUILT,
+            "the rebuild has begun: not within 3 seconds",
+            id="nothing is rebuilt",
+        ),
+        pytest.param(
+            SKIPPING,
+            "missing: (10,), but it should be ()",
+            id="an event is passed over",
+        ),
     ],
 )
 def test_the_demo_fails_and_says_why_when_something_is_broken(broken, message, tmp_path):
@@ -224,6 +316,50 @@ def test_the_demo_runs_in_any_folder_and_leaves_nothing_behind(tmp_path):
     assert [*elsewhere.iterdir(), *temporary.iterdir()] == []
 
 
+def percents(output: str) -> list[int]:
+    """Return what the bars in an output say, in order."""
+    return [int(number) for number in re.findall(r"\[█* *\] +(\d+) %", output)]
+
+
+def test_in_a_pipe_the_bar_is_a_line_for_each_quarter(successful):
+    assert set(percents(successful.stdout)) <= {0, 25, 50, 75, 100}
+    assert percents(successful.stdout)[-1] == 100
+    assert "\r" not in successful.stdout
+
+
+def run_on_a_terminal() -> str:
+    """Run the demo on a pseudo-terminal of its own, and return what it shows."""
+    ours, its = os.openpty()
+    shown = bytearray()
+    with subprocess.Popen(
+        [sys.executable, str(DEMO)],
+        stdin=subprocess.DEVNULL,
+        stdout=its,
+        stderr=its,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", "TERM": "xterm", "NO_COLOR": ""},
+    ) as demo:
+        os.close(its)
+        with suppress(OSError), open(ours, "rb", buffering=0) as screen:  # EIO is its end
+            while piece := screen.read(4096):
+                shown += piece
+    assert demo.returncode == 0, shown.decode()
+    return shown.decode()
+
+
+def test_on_a_terminal_the_bar_grows_in_place():
+    coloured = run_on_a_terminal()
+    shown = COLOUR.sub("", coloured)
+    assert shown != coloured
+    assert in_order(FACTS.strip().splitlines(), shown) == []
+    (line,) = [line for line in shown.split("\r\n") if "%" in line]
+    found = percents(line)
+    assert found == sorted(set(found))
+    assert len(found) >= 5, "it is seen moving"
+    assert found[-1] == 100
+    assert line.count("\r   [") == len(found)
+
+
 def test_the_second_process_is_another_one(successful):
     second, first = re.findall(r"✓ process: (\d+), not (\d+)$", successful.stdout, re.MULTILINE)[0]
     assert second != first
@@ -233,13 +369,11 @@ def test_there_is_no_colour_in_a_pipe(successful):
     assert not COLOUR.search(successful.stdout)
 
 
-TERMINAL = "sys.stdout.isatty = sys.stderr.isatty = lambda: True"
+TERMINAL = f"sys.stdout.isatty = sys.stderr.isatty = lambda: True{FEW}"
 
 
 def test_there_is_colour_on_a_terminal():
-    done = run_after(TERMINAL, TERM="xterm", NO_COLOR="")
-    assert COLOUR.search(done.stdout)
-    assert in_order(FACTS.strip().splitlines(), COLOUR.sub("", done.stdout)) == []
+    assert COLOUR.search(run_after(TERMINAL, TERM="xterm", NO_COLOR="").stdout)
 
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb", "NO_COLOR": ""}])

@@ -12,25 +12,28 @@ from typing import Any
 
 from eskernel.actors.bell import Bell
 from eskernel.actors.consuming.actor import ConsumerActor, Post, ProjectionActor, SubscriptionActor
+from eskernel.actors.consuming.callback import VERSION, Door, RunningSubscription, module_of
 from eskernel.actors.consuming.projecting import RunningProjection
 from eskernel.actors.consuming.registry import Registry
 from eskernel.actors.consuming.subscribing import (
     Hints,
-    RunningSubscription,
     Subscription,
-    module_of,
+    Wanted,
+    check_iterator_options,
 )
 from eskernel.actors.supervision import ChildSpec
 from eskernel.contracts import CheckpointStore, Clock, EventStore, HintingEventStore
-from eskernel.errors import UnknownProjection
+from eskernel.errors import KernelStopped, UnknownProjection
 from eskernel.projections.bound import Bound, checkpoints_of
 from eskernel.projections.callback_model import CallbackModel
 from eskernel.projections.consumer import Consumer
 from eskernel.projections.definition import Definition, Unpack
 from eskernel.projections.options import Projection
+from eskernel.projections.progress import Progress
 from eskernel.projections.projector import Projector
 from eskernel.projections.view import View
-from eskernel.subscriptions import Feed
+from eskernel.subscriptions import DurableFeed, Feed
+from eskernel.subscriptions.arguments import checked_name, checked_names, checked_number
 from eskernel.values import Event
 
 
@@ -65,6 +68,11 @@ class ReadSide:
         self.registry = Registry()
         self._owner = f"{platform.node()[:100]}/{os.getpid()}/{uuid.uuid4()}"
         self._numbers = itertools.count(1)
+        # The names of subscriptions that are not closed, each taken and given back in one step.
+        self._names: dict[str, object] = {}
+        # Set before what is registered is ended, and looked at after something was registered: so
+        # one of the two closes it.
+        self._over = False
         self._running = {name: self._project(bound, timeout) for name, bound in projections.items()}
         self._unhook = store.on_append(bell.ring) if isinstance(store, HintingEventStore) else None
 
@@ -91,25 +99,87 @@ class ReadSide:
         options: Mapping[str, Any],
     ) -> Subscription | RunningSubscription:
         """Start a subscription; see `Kernel.subscribe`."""
-        if callback is not None:
-            chosen = Projection(None, **options)
-            return self._call(callback, name, from_position, types, aggregate_types, chosen)
+        if callback is None:
+            check_iterator_options(name, options)
+        elif not callable(callback):
+            raise TypeError(f"a callback must be a function of an event, not {callback!r}")
+        wanted = Wanted(
+            checked_number("from_position", from_position, 0),
+            checked_names("types", types),
+            checked_names("aggregate_types", aggregate_types),
+        )
+        release = self._claim(name)
+        subscription: Subscription | RunningSubscription
+        try:
+            if callback is None:
+                subscription = self._iterate(name, wanted, release, **options)
+            else:
+                chosen = Projection(None, **options)
+                subscription = self._call(callback, name, wanted, release, chosen)
+        except BaseException:
+            release()
+            raise
+        if self._over:
+            subscription.close()
+            raise KernelStopped("it was stopped; start() runs it again")
+        return subscription
+
+    def _claim(self, name: str | None) -> Callable[[], None]:
+        """Take a name, and return a function that gives it back; raises TypeError, ValueError."""
+        if name is None:
+            return lambda: None
+        claim = object()
+        if self._names.setdefault(checked_name(name), claim) is not claim:
+            raise ValueError(
+                f"this kernel has a subscription {name!r} already: close that first; "
+                "or share it, if it is an iterator, among threads"
+            )
+
+        def release() -> None:
+            if self._names.get(name) is claim:
+                del self._names[name]
+
+        return release
+
+    def _iterate(
+        self,
+        name: str | None,
+        wanted: Wanted,
+        release: Callable[[], None],
+        lease_seconds: float = 5.0,
+    ) -> Subscription:
         hints = Hints(self._bell)
         try:
-            feed = Feed(
-                self._store,
-                from_position=from_position,
-                types=types,
-                aggregate_types=aggregate_types,
-                wait=hints.wait,
-            )
+            feed = self._feed(name, wanted, hints, lease_seconds)
         except BaseException:
             hints.end()
             raise
-        return Subscription(feed, hints, self._unpackers, self.registry)
+        return Subscription(feed, hints, self._unpackers, self.registry, release)
+
+    def _feed(
+        self, name: str | None, wanted: Wanted, hints: Hints, lease_seconds: float
+    ) -> Feed | DurableFeed:
+        options: Any = {**wanted._asdict(), "wait": hints.wait}
+        if name is None:
+            return Feed(self._store, **options)
+        key = f"subscription/{name}"
+        # As a callback of that name would store it: a name may be used as either, in turn.
+        start = Progress(wanted.from_position, VERSION).checkpoint(b"")
+        return DurableFeed(
+            self._store,
+            checkpoints_of(key, (self._checkpoints, self._store)),
+            key,
+            owner=f"{self._owner}/{next(self._numbers)}",
+            lease_seconds=lease_seconds,
+            clock=self._clock,
+            version=start.version,
+            notes=start.notes,
+            **options,
+        )
 
     def end(self) -> None:
         """Tell everybody who waits that nothing more will come."""
+        self._over = True
         if self._unhook is not None:
             self._unhook()
         self.registry.end()
@@ -137,19 +207,20 @@ class ReadSide:
         self,
         callback: Callable[[Event], Any],
         name: str | None,
-        from_position: int,
-        types: Collection[str] | None,
-        aggregate_types: Collection[str] | None,
+        wanted: Wanted,
+        release: Callable[[], None],
         options: Projection,
     ) -> RunningSubscription:
-        child = f"subscription/{name or next(self._numbers)}"
-        module = module_of(callback, types, aggregate_types)
-        definition = Definition(child, module, self._unpackers)
+        number = next(self._numbers)
+        child = f"subscription #{number}" if name is None else f"subscription/{name}"
+        module = module_of(callback, wanted.types, wanted.aggregate_types)
+        definition = Definition(name or child, module, self._unpackers)
         checkpoints = None
         if name is not None:
             stores = (options.store, self._checkpoints, self._store)
             checkpoints = checkpoints_of(child, stores)
-        model = CallbackModel(callback, checkpoints, child)
+        door = Door(callback)
+        model = CallbackModel(door, checkpoints, child)
         view, post = View(), Post()
 
         def make() -> Consumer:
@@ -163,11 +234,11 @@ class ReadSide:
                 f"{self._owner}/{next(self._numbers)}",
                 view,
                 self._clock,
-                start=from_position,
+                start=wanted.from_position,
             )
 
         self._run(SubscriptionActor, child, view, post, make)
-        return RunningSubscription(child, view, self._store, self.registry)
+        return RunningSubscription(child, view, self._store, self.registry, door, release)
 
     def _run(
         self,

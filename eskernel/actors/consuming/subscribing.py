@@ -1,19 +1,16 @@
-"""Subscriptions of a kernel: an iterator, or a callback run by an actor."""
+"""Subscription: the log as an iterator, with the payloads of the kernel's domains."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from eskernel.actors.bell import Bell, Listener
 from eskernel.actors.consuming.registry import Registry
-from eskernel.contracts import EventStore
 from eskernel.projections.definition import Unpack
-from eskernel.projections.progress import Parked
-from eskernel.projections.view import Status, View
-from eskernel.subscriptions import Feed
+from eskernel.subscriptions import DurableFeed, Feed
 from eskernel.values import Event
 
 
@@ -46,22 +43,30 @@ class Subscription:
     """The log as an iterator: what is there, then what comes; see `Kernel.subscribe`.
 
     Any number of threads may iterate; each event goes to one of them. At most one page of events is
-    in memory: who reads slowly lets the log wait.
+    in memory: who reads slowly lets the log wait. One with a name stores its position, and of all
+    with that name one is active; see `eskernel.subscriptions.DurableFeed`.
 
     Args:
         feed: where the events come from.
         hints: what shortens its waits.
         unpackers: by aggregate type, what decodes payloads.
         registry: closes it when the kernel stops.
+        on_close: called when it is closed.
     """
 
     def __init__(
-        self, feed: Feed, hints: Hints, unpackers: Mapping[str, Unpack], registry: Registry
+        self,
+        feed: Feed | DurableFeed,
+        hints: Hints,
+        unpackers: Mapping[str, Unpack],
+        registry: Registry,
+        on_close: Callable[[], Any] = lambda: None,
     ) -> None:
         self._feed = feed
         self._hints = hints
         self._unpackers = unpackers
         self._registry = registry
+        self._on_close = on_close
         registry.on_end(self, self.close)
 
     def __iter__(self) -> Self:
@@ -77,7 +82,8 @@ class Subscription:
             timeout: seconds to wait for it at most; None for no limit.
 
         Returns:
-            The event; None if there is none in time, or the subscription was closed.
+            The event; None if there is none in time, another one of the name is active, or this
+            one was closed.
 
         Raises:
             StoreUnavailable: the store could not be reached, and the time is over.
@@ -96,15 +102,25 @@ class Subscription:
         return self._feed.position
 
     @property
+    def acknowledged(self) -> int:
+        """The position up to which all is dealt with: who got an event has asked for the next."""
+        return self._feed.acknowledged
+
+    @property
     def closed(self) -> bool:
         """Whether it was closed, by `close` or with the kernel."""
         return self._feed.closed
 
     def close(self) -> None:
-        """End the iteration, of threads that wait in it too; closing twice is harmless."""
+        """End the iteration, of threads that wait in it too; closing twice is harmless.
+
+        One with a name stores what was dealt with; an event after which no other was asked for
+        comes again.
+        """
         self._registry.forget(self)
         self._feed.close()
         self._hints.end()
+        self._on_close()
 
     def __enter__(self) -> Self:
         return self
@@ -113,84 +129,20 @@ class Subscription:
         self.close()
 
 
-class RunningSubscription:
-    """A callback that an actor calls with each event; see `Kernel.subscribe`.
+class Wanted(NamedTuple):
+    """Which events a subscription is for, as in `Kernel.subscribe`, checked."""
 
-    Args:
-        name: of its actor.
-        view: what the actor shows.
-        store: the log.
-        registry: what runs the actor.
-    """
-
-    def __init__(self, name: str, view: View, store: EventStore, registry: Registry) -> None:
-        self.name = name
-        self._view = view
-        self._store = store
-        self._registry = registry
-
-    @property
-    def position(self) -> int:
-        """The callback was called with every matching event up to this position."""
-        return self._view.position
-
-    @property
-    def lag(self) -> int:
-        """How many positions the log is ahead; reads the log's newest position."""
-        return max(0, self._store.last_position() - self._view.position)
-
-    @property
-    def status(self) -> Status:
-        """What it is doing."""
-        return self._view.status
-
-    @property
-    def error(self) -> Exception | None:
-        """What has failed; None when all is well."""
-        return self._view.error
-
-    @property
-    def parked(self) -> tuple[Parked, ...]:
-        """The events that were put aside because the callback failed."""
-        return self._view.parked
-
-    def wait_for(self, position: int, timeout: float = 5.0) -> bool:
-        """Wait until the callback was called with everything up to a position.
-
-        Args:
-            position: of the log.
-            timeout: seconds to wait at most.
-
-        Returns:
-            Whether it was.
-        """
-        return self._view.wait_for(position, timeout)
-
-    def close(self) -> None:
-        """Let the present call end, store the position of a named one, and call no more."""
-        self._registry.remove(self.name)
-
-    def __enter__(self) -> RunningSubscription:
-        return self
-
-    def __exit__(self, *_exc_info: object) -> None:
-        self.close()
+    from_position: int
+    types: frozenset[str] | None
+    aggregate_types: frozenset[str] | None
 
 
-def module_of(callback: Callable[[Event], Any], types: Any, aggregate_types: Any) -> type:
-    """Return a callback as the module of a projection without state."""
-
-    class Callback:
-        version = "callback"
-        event_types = types
-
-        @staticmethod
-        def init() -> None:
-            return None
-
-        @staticmethod
-        def handle_event(event: Event, _state: None) -> Any:
-            return callback(event)
-
-    Callback.aggregate_types = aggregate_types  # type: ignore[attr-defined]
-    return Callback
+def check_iterator_options(name: str | None, options: Mapping[str, Any]) -> None:
+    """Raise TypeError if these are not options of an iterator."""
+    fitting = () if name is None else ("lease_seconds",)
+    wrong = ", ".join(option for option in options if option not in fitting)
+    if wrong:
+        raise TypeError(
+            f"{wrong}: not an option of an iterator; with a name it has lease_seconds, and the "
+            "options of Projection are for a callback"
+        )

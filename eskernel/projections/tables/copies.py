@@ -21,8 +21,8 @@ class Tables:
     """
 
     def __init__(self, tables: dict[str, Table]) -> None:
+        self.__dict__.update(tables)  # where they are found faster than by `__getattr__`
         self._tables = tables
-        self.__dict__.update(tables)  # which is found faster than by `__getattr__`
 
     def __getitem__(self, name: str) -> Table:
         try:

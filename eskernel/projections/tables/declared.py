@@ -43,7 +43,7 @@ def _problems(table: Table) -> Iterator[str]:
             "it has a foreign key, which would not follow when a rebuilt table takes another's "
             "place; leave it out: events are facts, and need no check"
         )
-    if table.info.get("is_view") or getattr(table, "_prefixes", None):
+    if getattr(table, "_prefixes", None):
         yield "it is no ordinary table; leave prefixes such as TEMPORARY out, or it may lose rows"
     for column in table.columns:
         if _has_named_type(column.type):

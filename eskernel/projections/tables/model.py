@@ -1,4 +1,7 @@
-"""TableModel: a read model in ordinary SQL tables, changed together with its checkpoint."""
+"""TableModel: a read model in ordinary SQL tables, changed together with its checkpoint.
+
+Longer than most modules, as it is all of `RebuildableModel`; what can be told apart is beside it.
+"""
 
 from __future__ import annotations
 
@@ -128,6 +131,10 @@ class TableModel:
         except BaseException as error:
             self._work.fail(error)
             raise
+
+    def is_awaited(self) -> bool:
+        """Return whether somebody is known to wait to write."""
+        return self._work.is_awaited()
 
     def commit(self, slot: str, progress: Progress, epoch: int | None) -> None:
         """Store what was handled and the progress; see `ReadModel.commit`.

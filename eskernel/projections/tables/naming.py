@@ -69,7 +69,7 @@ def unpacked(state: bytes) -> tuple[TableName, ...]:
     try:
         names: list[Any] = _PLAIN.unpack(state)
         return tuple(TableName(*name) for name in names)
-    except (TypeError, ValueError) as error:
+    except (CorruptStore, TypeError, ValueError) as error:
         raise CorruptStore(
             f"a checkpoint does not say which tables belong to it: {error!r}; if the projection "
             "had a state before it had tables, give it another name"

@@ -91,7 +91,8 @@ class Plan:
             SQLAlchemyError: the database refuses.
         """
         if self._sql is None:
-            connection.execute(self._statement, rows)
+            for row in rows:  # lists of different lengths are different statements
+                connection.execute(self._statement, row)
             return
         start = 0
         for count, many in self._many:

@@ -41,6 +41,10 @@ class LentTransaction:
         """Save checkpoints in it; see `TableTransaction.save_checkpoints`."""
         self._lent.save_checkpoints(name, epoch, slots)
 
+    def is_awaited(self) -> bool:
+        """Return whether somebody is known to wait for its end."""
+        return self._lent.is_awaited()
+
     def commit(self) -> None:
         """End it durably; raises StoreUnavailable, and what a deferred constraint raises."""
         self._context.__exit__(None, None, None)
@@ -104,6 +108,10 @@ class Work:
         self.slot = slot
         self._sender.attach(transaction.connection)
         return transaction
+
+    def is_awaited(self) -> bool:
+        """Return whether somebody is known to wait for the transaction's end."""
+        return self._transaction is not None and self._transaction.is_awaited()
 
     @contextmanager
     def failing(self) -> Iterator[LentTransaction]:

@@ -55,8 +55,9 @@ def checkpoints_come_back_exactly(store: CheckpointStore) -> None:
 
 def a_large_checkpoint_comes_back(store: CheckpointStore) -> None:
     """Eight megabytes of state, as text and as bytes, with others beside it."""
-    for number, unit in enumerate(("na\u00efve text, ", bytes(range(256)))):
-        packed = CODEC.pack({"of": unit * (8 * 2**20 // len(unit))})
+    text = "na\u00efve text, " * (8 * 2**20 // 13)  # 13 bytes each, in UTF-8
+    for number, state in enumerate((text, bytes(range(256)) * 2**15)):
+        packed = CODEC.pack({"of": state})
         large = Checkpoint(number, "v", packed, b"", 1)
         store.save_checkpoints(NAME, 1, {"large": large, "small": made(number)})
         found = store.load_checkpoint(NAME, "large")

@@ -41,9 +41,18 @@ MEASURES = (
     "postgresql_processes",
     "postgresql_long_stream",
     "file_callers",
+    "catch_up",
+    "catch_up_memory",
+    "catch_up_stores",
+    "table_catch_up",
+    "visible",
+    "followed_memory",
+    "followed_sqlite",
+    "subscribing",
+    "other_process",
 )
 NEED_MORE_THAN_THE_TESTS = (
-    *("eventsourcing_app", "creation"),
+    *("eventsourcing_app", "creation", "catch_up"),
     *("sqlite_callers", "sqlite_rehydration", "postgresql_callers"),
 )
 """Their libraries come with the dependency group `bench` only."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from eventsourcing.dispatch import singledispatchmethod
@@ -37,18 +37,6 @@ class SubscribableRecorder(SQLiteApplicationRecorder):
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[Any]:
         """Return an iterator over the recorded events."""
         return ListenNotifySubscription(self, gt=gt, topics=topics)
-
-
-class Balances(Protocol):
-    """A view."""
-
-    def add(self, account_id: UUID, amount: int, tracking: Tracking) -> None:
-        """Change a balance and note the position, both or none."""
-        ...
-
-    def total(self) -> int:
-        """Return the sum of all balances."""
-        ...
 
 
 class MemoryBalances(POPOTrackingRecorder):

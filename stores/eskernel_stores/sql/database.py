@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
@@ -41,6 +42,14 @@ class Backend(Protocol):
 
     def now(self, connection: Connection) -> float:
         """Return the time by which leases run out, in Unix seconds."""
+        ...
+
+    def leave_gap(self) -> None:
+        """Wait until other processes have had a chance to write since the last long transaction."""
+        ...
+
+    def note_long(self, begun: float) -> None:
+        """Note that a long transaction has ended, which began at a time of `time.monotonic`."""
         ...
 
     def limit_idling(self, connection: Connection, patience: float) -> None:
@@ -128,11 +137,16 @@ class Database:
             DBAPIError: a statement is wrong in itself.
         """
         with self._translating(lent=True):
+            self._backend.leave_gap()
             with self._backend.turn:
                 pass  # they held it
-            with self._committing() as lent:
-                self._backend.limit_idling(lent, patience)
-                yield lent
+            begun = time.monotonic()
+            try:
+                with self._committing() as lent:
+                    self._backend.limit_idling(lent, patience)
+                    yield lent
+            finally:
+                self._backend.note_long(begun)
 
     @contextmanager
     def _committing(self) -> Iterator[Connection]:

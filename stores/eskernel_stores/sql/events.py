@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, Final
-
-from sqlalchemy import Row as TableRow
+from typing import Any, Final, TypeVar
 
 from eskernel.errors import CorruptStore, NotStorable
 from eskernel.values import Event, Row, StreamId
 from eskernel_stores.checking import check_text
 
+A = TypeVar("A")
 _new = tuple.__new__
 
 Stored = tuple[Any, ...]
 """The columns of `tables.EVENTS`, but for the position, in order."""
 
+Read = tuple[Any, ...]
+"""The columns of `tables.EVENTS`, but for the append id, in order."""
+
 LAST: Final = 2**63 - 1
 """The largest number the database knows."""
 
 _NO_TAGS: Final = ()
+_SEQUENCE: Final = 3  # its place in what is read
 
 
 def to_columns(row: Row, append_id: bytes) -> Stored:
@@ -50,27 +53,35 @@ def _listed(tags: Sequence[str]) -> str:
     return json.dumps(tags, ensure_ascii=False)
 
 
-def to_event(row: Any, unpack: Callable[[bytes], Any]) -> Event:
-    """Return the event of a row read from the table.
+def fold_rows(
+    function: Callable[[A, Event], A],
+    accumulator: A,
+    rows: Sequence[Read],
+    unpack: Callable[[bytes], Any],
+) -> A:
+    """Reduce rows read from the table, as `functools.reduce` would reduce their events.
 
     Raises:
-        CorruptStore: its tags are no JSON array.
+        CorruptStore: the tags of a row are no JSON array; those before it have been handed over.
     """
-    position, aggregate_type, aggregate_id, sequence, name, body, header, tags, time, by = row
-    stream_id = (aggregate_type, aggregate_id)
-    known = _NO_TAGS if tags is None else _read_tags(tags, stream_id, sequence)
-    return _new(Event, (stream_id, sequence, name, body, header, known, time, by, position, unpack))
+    # This is where a reader of the whole log spends its time, so nothing is called for each row.
+    for position, kind, name_of, sequence, name, body, header, tags, time, by in rows:
+        stream_id = (kind, name_of)
+        known = _NO_TAGS if tags is None else _read_tags(tags, stream_id, sequence)
+        fields = (stream_id, sequence, name, body, header, known, time, by, position, unpack)
+        accumulator = function(accumulator, _new(Event, fields))
+    return accumulator
 
 
-def check_holes(rows: Sequence[TableRow[Any]], first: int, stream_id: StreamId) -> None:
+def check_holes(rows: Sequence[Read], first: int, stream_id: StreamId) -> None:
     """Raise CorruptStore unless the rows of a stream have all sequences from `first` on."""
-    if rows[0].sequence == first and rows[-1].sequence == first + len(rows) - 1:
+    if rows[0][_SEQUENCE] == first and rows[-1][_SEQUENCE] == first + len(rows) - 1:
         return
     for sequence, row in enumerate(rows, first):
-        if row.sequence != sequence:
+        if row[_SEQUENCE] != sequence:
             raise CorruptStore(
                 f"event {sequence} of stream {stream_id} is missing from the database, "
-                f"though event {row.sequence} is there; restore a backup",
+                f"though event {row[_SEQUENCE]} is there; restore a backup",
                 stream_id,
                 sequence,
             )

@@ -21,7 +21,9 @@ lock under a number that another program may use, too.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from operator import eq
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, insert
@@ -36,55 +38,13 @@ from sqlalchemy.exc import (
 
 from eskernel.errors import CorruptStore, EskernelError, StoreUnavailable
 from eskernel_stores.sql.batch import Round, Written
+from eskernel_stores.sql.notices import Notices
 from eskernel_stores.sql.postgresql_connections import new_engine
+from eskernel_stores.sql.postgresql_function import FUNCTION
 from eskernel_stores.sql.tables import LOG
 
 _SCHEMA_LOCK: Final = 0x65736B65726E656C  # "eskernel", as the key of an advisory lock
 
-_FUNCTION: Final = """
-CREATE OR REPLACE FUNCTION eskernel_append(
-    streams json, rows json, bytes bytea, OUT before bigint, OUT heads bigint[]
-) LANGUAGE plpgsql AS $$
-DECLARE
-    stored bigint;
-BEGIN
-    SELECT log.position INTO STRICT before FROM eskernel_log AS log FOR UPDATE;
-    -- A statement of its own, so that it sees what was committed while this one waited.
-    SELECT array_agg(coalesce((
-            SELECT event.sequence FROM eskernel_events AS event
-            WHERE event.aggregate_type = stream.aggregate_type
-                AND event.aggregate_id = stream.aggregate_id
-            ORDER BY event.sequence DESC LIMIT 1
-        ), 0) ORDER BY stream.number) INTO heads
-    FROM ROWS FROM (json_to_recordset(streams) AS (aggregate_type text, aggregate_id text))
-        WITH ORDINALITY AS stream(aggregate_type, aggregate_id, number);
-    INSERT INTO eskernel_events (
-        position, aggregate_type, aggregate_id, sequence, type, payload, metadata, tags,
-        timestamp, command_id, append_id
-    )
-    SELECT before + row_number() OVER (ORDER BY new.number), stream.aggregate_type,
-        stream.aggregate_id, new.sequence, new.type,
-        substring(bytes FROM new.start FOR new.payload),
-        substring(bytes FROM new.start + new.payload FOR new.metadata),
-        new.tags, new.timestamp, new.command_id,
-        substring(bytes FROM new.start + new.payload + new.metadata FOR 16)
-    FROM ROWS FROM (json_to_recordset(rows) AS (
-            stream integer, sequence bigint, type text, tags text, timestamp bigint,
-            command_id text, start integer, payload integer, metadata integer
-        )) WITH ORDINALITY AS new(
-            stream, sequence, type, tags, timestamp, command_id, start, payload, metadata, number
-        )
-    JOIN ROWS FROM (json_to_recordset(streams) AS (
-            aggregate_type text, aggregate_id text, expected bigint
-        )) WITH ORDINALITY AS stream(aggregate_type, aggregate_id, expected, number)
-        ON stream.number = new.stream
-    WHERE heads[new.stream] = stream.expected;
-    GET DIAGNOSTICS stored = ROW_COUNT;
-    IF stored > 0 THEN
-        UPDATE eskernel_log AS log SET position = before + stored;
-    END IF;
-END $$
-"""
 _CALL: Final = "SELECT before, heads FROM eskernel_append(%s::json, %s::json, %b)"
 _LOCKED: Final = "55P03"  # lock_not_available
 _IGNORED: Final = "25P02"  # in_failed_sql_transaction: an earlier error was passed over
@@ -110,6 +70,7 @@ class PostgresqlBackend:
 
     def __init__(self, url: URL, *, timeout: float, pool_size: int) -> None:
         self.engine = new_engine(url, timeout=timeout, pool_size=pool_size)
+        self._notices = Notices(self.engine)
         self.writing: AbstractContextManager[object] = nullcontext()
         self.turn: AbstractContextManager[object] = nullcontext()
 
@@ -132,7 +93,7 @@ class PostgresqlBackend:
             )
         LOG.create(connection)
         connection.execute(insert(LOG).values(one=1, position=0))
-        connection.exec_driver_sql(_FUNCTION)
+        connection.exec_driver_sql(FUNCTION)
 
     def write(self, round: Round) -> Written:
         """Store a round in one transaction, durably.
@@ -145,9 +106,16 @@ class PostgresqlBackend:
             StoreUnavailable: it may be stored; `outcome_unknown` is True.
         """
         try:
-            return self._call(round)
+            written = self._call(round)
         except _BrokeOff:
-            pass
+            written = self._call_again(round)
+            self._notices.appended()  # perhaps by the first call
+        else:
+            if any(map(eq, written.heads, round.expected)):
+                self._notices.appended()
+        return written
+
+    def _call_again(self, round: Round) -> Written:
         try:
             return self._call(round)
         except (_BrokeOff, SQLAlchemyError) as error:
@@ -188,6 +156,12 @@ class PostgresqlBackend:
             (f"{milliseconds}ms",),
         )
 
+    def leave_gap(self) -> None:
+        """Do nothing: who waits for a lock of the server's is in a queue."""
+
+    def note_long(self, begun: float) -> None:
+        """Do nothing, as `leave_gap`."""
+
     def is_awaited(self) -> bool:
         """Return False: appends need nothing that another transaction keeps."""
         return False
@@ -205,8 +179,13 @@ class PostgresqlBackend:
         """Return whether a statement is wrong in itself, and will fail again."""
         return isinstance(error, _WRONG) or getattr(error.orig, "sqlstate", None) == _IGNORED
 
+    def on_append(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Have a function called after appends; see `HintingEventStore.on_append`."""
+        return self._notices.on_append(tell)
+
     def close(self) -> None:
         """Close every connection."""
+        self._notices.close()
         self.engine.dispose()
 
 

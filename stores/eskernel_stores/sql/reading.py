@@ -2,16 +2,23 @@
 
 A page is read whole before its events are handed out, so that no connection is held, and no
 transaction open, while a caller's function runs.
+
+Rows are the driver's own tuples: to wrap each in an object of SQLAlchemy's costs about as much as
+SQLite takes to find it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import closing
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, Executable, Select, Text, bindparam, func, select
+from sqlalchemy.exc import DBAPIError
 
 from eskernel.values import StreamId
+from eskernel_stores.sql.events import Read
 from eskernel_stores.sql.tables import EVENTS
 
 PAGE: Final = 2000
@@ -34,18 +41,19 @@ _FOUND: Final = (
     .where(_COLUMNS.append_id == bindparam("append_id"))
     .limit(None)  # an append may be longer than a page
 )
+_POSITION: Final = 0  # its place in a row
 _IN_RANGE: Final = (_COLUMNS.position >= bindparam("start"), _COLUMNS.position < bindparam("stop"))
 _LOG: Final = _EVENT.where(*_IN_RANGE).order_by(_COLUMNS.position).limit(bindparam("count"))
 _LOOKED_AT: Final = _LOG.with_only_columns(_COLUMNS.position).subquery()
 _REACHED: Final = select(func.count(), func.max(_LOOKED_AT.c.position)).select_from(_LOOKED_AT)
 _LAST_IN_TABLE: Final = select(func.max(_COLUMNS.position))
 
-Rows = Sequence[Row[Any]]
+Rows = Sequence[Read]
 
 
 def stream_page(connection: Connection, stream_id: StreamId, start: int, stop: int) -> Rows:
     """Return the first events of a stream in `[start, stop)`, at most `PAGE`."""
-    return connection.execute(_STREAM, _parameters(stream_id, start, stop)).fetchall()
+    return _rows(connection, _STREAM, _parameters(stream_id, start, stop))
 
 
 def positions_under(
@@ -71,25 +79,60 @@ def log_page(
     """
     bounds = {"start": start, "stop": stop, "count": count}
     if types is None and aggregate_types is None:
-        rows = connection.execute(_LOG, bounds).fetchall()
-        return rows, len(rows), rows[-1].position if rows else 0
-    looked_at, reached = connection.execute(_REACHED, bounds).one()
+        rows = _rows(connection, _LOG, bounds)
+        return rows, len(rows), rows[-1][_POSITION] if rows else 0
+    ((looked_at, reached),) = _rows(connection, _REACHED, bounds)
     if not looked_at:
         return (), 0, 0
-    wanted = _LOG
-    if types is not None:
-        wanted = wanted.where(_COLUMNS.type.in_([*types]))
-    if aggregate_types is not None:
-        # Concatenated, the name cannot tempt a planner away from the positions: one that believes
-        # a type to be rare would read all there is of it from the streams' index, and sort.
-        wanted = wanted.where((_COLUMNS.aggregate_type + "").in_([*aggregate_types]))
-    rows = connection.execute(wanted, {**bounds, "stop": reached + 1}).fetchall()
+    names = {
+        **_numbered("type", types),
+        **_numbered("aggregate_type", aggregate_types),
+    }
+    statement = _of_types(_length(types), _length(aggregate_types))
+    rows = _rows(connection, statement, {**bounds, **names, "stop": reached + 1})
     return rows, looked_at, reached
 
 
 def last_position(connection: Connection) -> int:
     """Return the position of the newest event; 0 for none."""
-    return connection.execute(_LAST_IN_TABLE).scalar_one() or 0
+    ((position,),) = _rows(connection, _LAST_IN_TABLE, {})
+    return position or 0
+
+
+@lru_cache(maxsize=64)
+def _of_types(types: int | None, aggregate_types: int | None) -> Select[Any]:
+    """Return the statement that reads the log for so many names of each kind; None for all."""
+    wanted = _LOG
+    if types is not None:
+        wanted = wanted.where(_COLUMNS.type.in_(_bound("type", types)))
+    if aggregate_types is not None:
+        # Concatenated, the name cannot tempt a planner away from the positions: one that believes
+        # a type to be rare would read all there is of it from the streams' index, and sort.
+        name = _COLUMNS.aggregate_type + ""
+        wanted = wanted.where(name.in_(_bound("aggregate_type", aggregate_types)))
+    return wanted
+
+
+def _bound(name: str, number: int) -> list[Any]:
+    return [bindparam(f"wanted_{name}_{index}", type_=Text) for index in range(number)]
+
+
+def _numbered(name: str, values: Collection[str] | None) -> dict[str, str]:
+    return {f"wanted_{name}_{index}": value for index, value in enumerate(values or ())}
+
+
+def _length(values: Collection[str] | None) -> int | None:
+    return None if values is None else len(values)
+
+
+def _rows(connection: Connection, statement: Executable, parameters: dict[str, Any]) -> Rows:
+    """Return all rows; raises DBAPIError, as SQLAlchemy does, while the driver fetches them too."""
+    driver: Any = connection.dialect.loaded_dbapi
+    with closing(connection.execute(statement, parameters)) as result:
+        try:
+            return result.cursor.fetchall()
+        except driver.Error as error:
+            raise DBAPIError.instance(None, None, error, driver.Error) from error
 
 
 def _parameters(stream_id: StreamId, start: int, stop: int) -> dict[str, Any]:

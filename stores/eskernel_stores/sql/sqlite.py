@@ -48,6 +48,8 @@ _ALONE: Final = (
     "WHERE aggregate_type = ?1 AND aggregate_id = ?2 ORDER BY sequence DESC LIMIT 1), 0) = ?3 - 1"
 )
 
+_SHORTEST_GAP: Final = 0.001  # seconds
+_GAP_SHARE: Final = 5
 _SMALLEST_PAGE: Final = 512  # bytes
 
 
@@ -97,6 +99,7 @@ class SqliteBackend:
         self._turn = threading.Lock()
         self.turn: AbstractContextManager[object] = self._turn
         self._writer: PoolProxiedConnection | None = None  # used under `writing`
+        self._next_long = 0.0  # on the monotonic clock; of whoever noted it last
         self._closed = False
 
     def _set_up(self, connection: sqlite3.Connection, _: Any) -> None:
@@ -205,6 +208,20 @@ class SqliteBackend:
     def now(self, _connection: Connection) -> float:
         """Return the machine's time; the file has no other."""
         return time.time()
+
+    def leave_gap(self) -> None:
+        """Wait until other processes have had a chance to write since the last long transaction.
+
+        They cannot queue: SQLite has them look again and again whether the file is free.
+        """
+        left = self._next_long - time.monotonic()
+        if left > 0:
+            time.sleep(left)
+
+    def note_long(self, begun: float) -> None:
+        """Note that a long transaction has ended: the next leaves a gap a fifth as long."""
+        now = time.monotonic()
+        self._next_long = now + max(_SHORTEST_GAP, (now - begun) / _GAP_SHARE)
 
     def limit_idling(self, connection: Connection, patience: float) -> None:
         """Do nothing: SQLite waits for its writer for as long as the process lives."""

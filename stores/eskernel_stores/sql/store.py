@@ -10,14 +10,14 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from eskernel.codec import Codec
-from eskernel.contracts import Commit, TableTransaction
+from eskernel.contracts import Commit, HintingEventStore, TableTransaction
 from eskernel.values import SERVING, Checkpoint, Event, Lease, Range, Snapshot, StreamId
 from eskernel_stores.checking import check_checkpoints, check_text
 from eskernel_stores.leases import check_seconds
 from eskernel_stores.sql import checkpoints, leases, reading, snapshots
 from eskernel_stores.sql.batch import Batch, Outcome, Round, Written
 from eskernel_stores.sql.database import Backend, Database
-from eskernel_stores.sql.events import LAST, check_holes, to_event
+from eskernel_stores.sql.events import LAST, check_holes, fold_rows
 from eskernel_stores.sql.postgresql import PostgresqlBackend
 from eskernel_stores.sql.prepared import Prepared
 from eskernel_stores.sql.schema import prepare
@@ -111,15 +111,13 @@ class SqlStore:
         """Reduce a stream's events; see `EventStore.fold`."""
         accumulator = initial
         start, stop = _bounds(range)
-        unpack = self._unpack
         while start < stop:
             with self._database.connect() as connection:
                 rows = reading.stream_page(connection, stream_id, start, stop)
             if not rows:
                 break
             check_holes(rows, start, stream_id)
-            for row in rows:
-                accumulator = function(accumulator, to_event(row, unpack))
+            accumulator = fold_rows(function, accumulator, rows, self._unpack)
             if len(rows) < reading.PAGE:
                 break
             start += len(rows)
@@ -139,15 +137,13 @@ class SqlStore:
         accumulator = initial
         start, stop = _bounds(range)
         left = LAST if limit is None else limit
-        unpack = self._unpack
         while start < stop and left > 0:
             count = min(left, reading.PAGE)
             with self._database.connect() as connection:
                 rows, looked_at, reached = reading.log_page(
                     connection, start, stop, count, types, aggregate_types
                 )
-            for row in rows:
-                accumulator = function(accumulator, to_event(row, unpack))
+            accumulator = fold_rows(function, accumulator, rows, self._unpack)
             if looked_at:
                 start = reached + 1
             if looked_at < count:
@@ -205,6 +201,15 @@ class SqlStore:
     def table_transaction(self, patience: float) -> AbstractContextManager[TableTransaction]:
         """Lend a transaction for tables and checkpoints; see `TableStore.table_transaction`."""
         return table_transaction(self._database, self._backend, patience)
+
+    def on_append(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Have a function called after appends to PostgreSQL; see `HintingEventStore.on_append`.
+
+        SQLite gives no hints: there the function is never called.
+        """
+        if isinstance(self._backend, HintingEventStore):
+            return self._backend.on_append(tell)
+        return lambda: None
 
     def close(self) -> None:
         """Close the connections; what the store is asked after that raises StoreUnavailable."""

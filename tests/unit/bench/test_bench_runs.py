@@ -35,8 +35,9 @@ def test_a_process_that_fails_is_told_by_name(capfd: pytest.CaptureFixture[str])
 
 
 def test_only_shapes_and_what_meets_eventsourcing_need_more_libraries() -> None:
-    meets_eventsourcing = {"eventsourcing_app", "sqlite_callers", "sqlite_rehydration"}
-    assert set(NEED_MORE_THAN_THE_TESTS) == {*meets_eventsourcing, "postgresql_callers", "creation"}
+    in_memory, on_postgresql = "eventsourcing_app", "postgresql_callers"
+    on_sqlite = {"sqlite_callers", "sqlite_rehydration", "catch_up"}
+    assert set(NEED_MORE_THAN_THE_TESTS) == {in_memory, *on_sqlite, on_postgresql, "creation"}
     assert set(NEED_MORE_THAN_THE_TESTS) < set(MEASURES)
 
 
