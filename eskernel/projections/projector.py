@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eskernel.errors import CorruptStore, ProjectionBusy, StoreUnavailable
+from eskernel.errors import CorruptStore, ProjectionBusy, StaleEpoch, StoreUnavailable
 from eskernel.projections.consumer import Consumer
 from eskernel.projections.lane import Lane
 from eskernel.projections.progress import Parked, Progress
@@ -88,24 +88,28 @@ class Projector(Consumer):
         lane = self._building
         if lane is None or self._epoch is None:
             return more
-        more = lane.advance(self._epoch) or more
-        position = lane.progress.position
-        whole = position >= max(self._serving.progress.position, self._target)
-        if whole and lane.failure is None and lane.stopped is None:
+        try:
+            more = lane.advance(self._epoch) or more
+        except CorruptStore as error:
+            lane.stopped = error  # what serves may be past it
+        if self._is_whole(lane.progress) and lane.failure is None and lane.stopped is None:
             self._promote(lane, self._epoch)
         return more or self._building is None
+
+    def _is_whole(self, built: Progress) -> bool:
+        return built.position >= max(self._serving.progress.position, self._target)
 
     def _promote(self, lane: Lane, epoch: int) -> None:
         """Let what was built serve."""
         lane.commit(epoch)
         self._commit_all(epoch)
-        if lane.failure is not None or lane.committed.position < self._serving.committed.position:
+        if lane.failure is not None or not self._is_whole(lane.committed):
             return  # a commit found an event at fault
         serving = self._serving.committed
         built = lane.committed._replace(generation=serving.generation + 1)
         try:
             self._model.promote(serving, built, epoch)
-        except StoreUnavailable:
+        except Exception:
             self._loaded = False  # what is stored will tell
             raise
         lane.slot = SERVING
@@ -138,7 +142,11 @@ class Projector(Consumer):
                 + ("what serves is of another version" if self._frozen else "none is under way")
             )
         self._building = None
-        self._model.drop(BUILDING, epoch)
+        try:
+            self._model.drop(BUILDING, epoch)
+        except Exception:
+            self._loaded = False  # what is stored will tell
+            raise
 
     def rollback(self) -> None:
         """Serve again what served before the last rebuild, and let it catch up.
@@ -190,7 +198,10 @@ class Projector(Consumer):
         # After a rollback, say, the lane does not know yet what is stored.
         if not self._loaded or self._epoch is None or progress.generation != generation:
             return False
-        self._serving.note_proved(stop, self._epoch)
+        try:
+            self._serving.note_proved(stop, self._epoch)
+        except (StaleEpoch, StoreUnavailable):
+            return False  # the next audit proves it again
         return True
 
     def read(self, function: Any) -> Any:

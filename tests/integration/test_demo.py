@@ -206,13 +206,13 @@ Projector.rebuild = lambda self: None
 import demo_checks
 demo_checks.PATIENCE = 3
 {FEW}"""
-SKIPPING = f"""
+SKIPPING = """
 from eskernel.projections.ledger import Ledger
 after = Ledger.after
 Ledger.after = lambda self, positions, reached: after(
     self, [one for one in positions if one != 10], reached
 )
-{FEW}"""
+"""
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from eskernel.actors.bell import Bell
 
 STREAM = ("bank_account", "acc-1")
 KEY = "subscription/mailer"
-LEASE = 1.0
+LEASE = 2.0  # seconds; a holder on a busy machine must not miss all renewals in it
 SLACK = 3.0  # seconds that a busy machine may need beside what is promised
 MOST_REPEATED = 1000  # events: the largest page
 
@@ -169,7 +169,7 @@ def test_who_is_stopped_while_it_deals_with_an_event_gets_no_other_from_its_page
     second.end()
     add(store, 1)
     eventually(lambda: first.got == [1, 26], LEASE + SLACK)
-    assert stored(store) == (25, 3)
+    assert stored(store) == (25, 2)  # 26 is being dealt with
 
 
 def test_a_subscription_goes_on_after_its_process_was_killed(store, follow, body):

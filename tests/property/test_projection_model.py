@@ -431,7 +431,7 @@ def prove(
 
 
 def test_a_state_is_right_at_any_time_in_memory() -> None:
-    prove(Noting, lambda _: MemoryStore(), examples=int(__import__("os").environ.get("EX","300")), reopens=False, shrinks=True)
+    prove(Noting, lambda _: MemoryStore(), examples=200, reopens=False, shrinks=True)
 
 
 def test_a_state_is_right_at_any_time_in_files(tmp_path: Any) -> None:

@@ -211,6 +211,39 @@ def test_nor_when_appends_end_later(prepare):
     _interrupt_everywhere(_Bench(DeferredStore, snapshot_interval=2), prepare)
 
 
+class _Positions:
+    """A projection whose state is the positions it has handled."""
+
+    version = 1
+
+    @staticmethod
+    def init():
+        return []
+
+    @staticmethod
+    def handle_event(event, state):
+        return [*state, event.position][-100:]
+
+
+@pytest.mark.parametrize("mode", [MemoryStore, DeferredStore])
+def test_nor_with_somebody_who_follows_the_log_and_misses_nothing(mode):
+    def has_seen_all(bench):
+        newest = bench.store.last_position()
+        projection = bench.kernel.projection("positions")
+        projection.wait_for(newest, 5)
+        first = max(1, newest - 99)
+        found = projection.state
+        return [] if found == [*range(first, newest + 1)] else [f"handled: {found}"]
+
+    bench = _Bench(mode, projections={"positions": _Positions})
+    _interrupt_everywhere(bench, _seeded_once, has_seen_all)
+
+
+def _seeded_once(bench, stream):
+    bench.kernel.dispatch(note(stream, 0, 1))
+    return note(stream, 0, 2), []
+
+
 def test_the_limit_of_live_aggregates_outlives_an_exception():
     count = itertools.count()
 

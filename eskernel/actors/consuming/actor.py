@@ -19,7 +19,9 @@ from eskernel.projections.view import Status
 C = TypeVar("C", bound=Consumer)
 
 _REST: Final = 0.005  # seconds
-_LONGEST_REST: Final = 0.05
+_LONGEST_REST: Final = 0.1
+_SHARE: Final = 0.4
+"""Of the interpreter's time, what all followers together may use while commands come in."""
 _WORK: Final = object()
 _NUDGE: Final[Envelope[Any]] = Envelope(_WORK)
 
@@ -85,14 +87,14 @@ class ConsumerActor(SupervisedActor):
         """Take a step and plan the next."""
         listener = self._listener
         listener.told = False
-        begun = time.monotonic()
+        begun, used = time.monotonic(), time.thread_time()
         pause = self._consumer.step()
         self._log_changes()
         now = time.monotonic()
         if listener.told and not self._consumer.view.is_awaited:
-            followers = len(self._bell.listeners)
-            rest = min(max(_REST, followers * (now - begun)), _LONGEST_REST)
-            self._rested = self.wake_at = now + rest
+            used = time.thread_time() - used
+            due = begun + used * len(self._bell.listeners) / _SHARE
+            self._rested = self.wake_at = min(max(now + _REST, due), now + _LONGEST_REST)
         else:
             self._rested = now
             self.wake_at = now + pause

@@ -99,7 +99,7 @@ def test_a_crash_repeats_what_was_not_committed_and_nobody_can_tell(process, sto
     mine.run()
     append(store, *range(10))
     mine.run()
-    assert stored(store).position == 10
+    assert stored(store).position < 20
     mine.restart()
     mine.run()
     assert mine.handled() == list(range(1, 21))
@@ -250,7 +250,7 @@ def test_an_abandoned_lease_is_free_and_what_was_not_stored_is_done_again(proces
     append(store, 10)
     mine.run()
     mine.consumer.abandon()
-    assert stored(store).position == 10
+    assert stored(store).position < 11
     other = process("other", lease_seconds=60)
     other.run()
     assert other.consumer.active
@@ -334,16 +334,20 @@ def test_a_store_that_is_down_is_asked_again_with_growing_delays(process, store,
 
 
 def test_what_is_handled_is_visible_although_it_cannot_be_stored(process, store):
-    append(store, *range(10))
     mine = process()
+    mine.run()
+    append(store, *range(10))
+    mine.clock.advance(1000)
     store.before["save_checkpoints"] = unavailable
     mine.step()
     assert mine.view.position == 10
 
 
 def test_what_could_not_be_stored_is_stored_when_the_lease_is_given_back(process, store):
-    append(store, *range(10))
     mine = process()
+    mine.run()
+    append(store, *range(10))
+    mine.clock.advance(1000)
     store.before["save_checkpoints"] = unavailable
     mine.step()
     del store.before["save_checkpoints"]

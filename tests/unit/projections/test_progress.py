@@ -38,5 +38,5 @@ def test_a_stream_id_comes_back_as_a_tuple_of_two():
     ],
 )
 def test_notes_that_cannot_be_read_are_a_damage_of_the_store(notes):
-    with pytest.raises(CorruptStore, match="cannot be (read|decoded)"):
+    with pytest.raises(CorruptStore, match=r"cannot be (read|decoded)"):
         Progress.of(Checkpoint(1, "v", b"", notes))

@@ -237,7 +237,7 @@ def test_an_event_that_fails_in_a_rebuild_only_leaves_what_serves_alone(process,
 
 def test_a_rebuild_waits_for_the_next_attempt_of_its_failing_event(process, store):
     append(store, *range(50))
-    mine = process(first_retry=2.0, lease_seconds=1000.0, poll_interval=100.0)
+    mine = process(first_retry=2.0, lease_seconds=1e4, poll_interval=100.0, checkpoint_seconds=1e3)
     mine.run()
     mine.module.hook = fails_at(20)
     mine.consumer.rebuild()
@@ -411,6 +411,7 @@ def test_a_version_whose_rebuild_fails_leaves_the_old_state_served(process, stor
     mine.run()
     module = Sums(version="2")
     module.hook = fails_at(50)
+    mine.consumer.release()
     mine.restart(module)
     mine.run_on()
     assert mine.view.status is Status.REBUILDING
@@ -436,7 +437,7 @@ def test_a_version_that_cannot_begin_leaves_the_old_state_served(process, store)
 def test_one_of_another_version_that_follows_waits_for_the_lease(process, store):
     append(store, *range(100))
     mine = process(owner="mine", lease_seconds=60)
-    mine.run()
+    mine.run_on(times=1)
     other = process(doubling(), owner="other", lease_seconds=60)
     other.run_on(1.0)
     assert other.view.status is Status.REBUILDING
