@@ -128,10 +128,7 @@ class Feed:
         self._backlog.put_back(self._me.token)
 
     def close(self) -> None:
-        """End the feed: readers, those that wait included, get no more events.
-
-        May be called from any thread, and twice. The store stays open.
-        """
+        """End the feed, for those who wait too; harmless twice, from any thread. The store stays open."""
         with self._lock:
             self._closed = True
             self._wake()

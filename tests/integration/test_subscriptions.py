@@ -340,6 +340,25 @@ def test_after_close_a_callback_is_not_called(start):
     assert (len(got), subscription.status) == (called, Status.ENDED)
 
 
+def test_a_callback_that_hangs_is_left_behind_when_it_is_closed(start, monkeypatch):
+    monkeypatch.setattr("eskernel.actors.consuming.registry._ANSWER_WITHIN", 0.1)
+    kernel = start()
+    kernel.dispatch(command("add_all", [1, 2]))
+    called, got = [], []
+    with Gate() as gate:
+        subscription = kernel.subscribe(
+            lambda event: (called.append(event), gate()), name="mailer", lease_seconds=0.3
+        )
+        gate.wait()
+        subscription.close()
+        assert subscription.status is Status.ENDED
+        again = kernel.subscribe(name="mailer", lease_seconds=0.3)
+        got = numbers(islice(again, 2))
+    assert got == [1, 2]
+    eventually(lambda: actor_of(kernel, "subscription/mailer") is None)
+    assert numbers(called) == [1]
+
+
 # The end of the kernel.
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
+
+import pykka
 
 from eskernel.actors.consuming.registry import Registry
 from eskernel.contracts import EventStore
@@ -113,6 +116,8 @@ class RunningSubscription:
         """Let the present call end, store the position of a named one, and call no more.
 
         Closing twice is harmless. The callback may do it: then the rest happens when it returns.
+        A call that hangs is waited for some seconds; another subscription of the name begins when
+        its lease has run out.
         """
         if self._door.shut:
             return
@@ -124,8 +129,10 @@ class RunningSubscription:
 
     def _end(self) -> None:
         try:
-            self._registry.remove(self.name)
+            with suppress(pykka.Timeout):  # it hangs, and is left behind
+                self._registry.remove(self.name)
         finally:
+            self._view.become(Status.ENDED)
             self._on_close()
 
     def __enter__(self) -> RunningSubscription:

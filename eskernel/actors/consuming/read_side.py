@@ -70,8 +70,7 @@ class ReadSide:
         self._numbers = itertools.count(1)
         # The names of subscriptions that are not closed, each taken and given back in one step.
         self._names: dict[str, object] = {}
-        # Set before what is registered is ended, and looked at after something was registered: so
-        # one of the two closes it.
+        # Set before all that is registered is ended, looked at after registering: one closes it.
         self._over = False
         self._running = {name: self._project(bound, timeout) for name, bound in projections.items()}
         self._unhook = store.on_append(bell.ring) if isinstance(store, HintingEventStore) else None
