@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, Update, bindparam, update
 
 from domains.order import LineAdded, Placed
-from eskernel import Event
+from eskernel import Event, TableConnection
 
 orders = Table(
     "orders",
@@ -29,7 +29,7 @@ tables = (orders,)
 aggregate_types = {"order"}
 
 
-def handle_event(event: Event, connection: Any) -> None:
+def handle_event(event: Event, connection: TableConnection) -> None:
     table = connection.tables.orders
     changed = {"order_id": event.stream_id[1], "changed_at": event.timestamp}
     match event.payload:

@@ -1,8 +1,15 @@
 """eskernel: an event-sourcing kernel for threaded Python services."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from eskernel.kernel import Kernel
 from eskernel.projections import Projection, project
 from eskernel.values import Accepted, Command, Event, Range, Rejected, Snapshot
+
+if TYPE_CHECKING:
+    from eskernel.projections.tables import TableConnection
 
 __all__ = [
     "Accepted",
@@ -13,5 +20,15 @@ __all__ = [
     "Range",
     "Rejected",
     "Snapshot",
+    "TableConnection",
     "project",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import SQLAlchemy only for those who have tables."""
+    if name == "TableConnection":
+        from eskernel.projections.tables import TableConnection  # noqa: PLC0415
+
+        return TableConnection
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from eskernel.contracts import CheckpointStore
@@ -66,14 +66,29 @@ def bind(
             'projections must be a mapping such as {"balances": balances}, '
             f"not {type(projections).__name__}"
         )
-    bound = {}
+    bound: dict[str, Bound] = {}
     for name, given in projections.items():
         options = given if isinstance(given, Projection) else Projection(given)
         definition = Definition(name, options.module, unpackers)
         store = checkpoints_of(f"projection {name!r}", (options.store, *stores))
         bound[name] = Bound(definition, options, store)
         bound[name].new_model().close()  # or say now what is wrong with it
+    _check_tables(bound.values())
     return bound
+
+
+def _check_tables(bound: Iterable[Bound]) -> None:
+    """Raise InvalidProjection if two projections have one table."""
+    owners: dict[tuple[int, str], str] = {}
+    for one in bound:
+        name = one.definition.name
+        for table in one.definition.tables:
+            owner = owners.setdefault((id(one.store), table.fullname), name)
+            if owner != name:
+                raise InvalidProjection(
+                    f"projections {owner!r} and {name!r} both have a table {table.fullname!r}; "
+                    "give one of them another name"
+                )
 
 
 def checkpoints_of(what: str, stores: tuple[Any, ...]) -> CheckpointStore:

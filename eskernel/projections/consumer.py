@@ -65,6 +65,7 @@ class Consumer:
         self._store = store
         self._checkpoints = checkpoints
         self.key = key
+        self.title = f"{key.partition('/')[0]} {definition.name!r}"
         self._owner = owner
         self._clock = clock
         self._start = start
@@ -199,7 +200,7 @@ class Consumer:
             raise
         except Exception as error:
             raise CorruptStore(
-                f"{self.key} cannot begin: {type(error).__name__}: {error}; mend its init"
+                f"{self.title} cannot begin: {type(error).__name__}: {error}; mend its init"
             ) from error
         if self._epoch is not None:
             lane.commit(self._epoch)  # tables are there, and a start is kept, before any event

@@ -50,6 +50,11 @@ class Definition:
         self.name = _checked_name(name)
         what = f"projection {name!r}"
         self.tables = _checked_tables(what, getattr(module, "tables", None))
+        if not hasattr(module, "handle_event") and hasattr(module, "handle_command"):
+            raise InvalidProjection(
+                f"{what}: {module!r} looks like a domain, which decides; a projection has "
+                "handle_event(event, state)"
+            )
         functions = ["handle_event"]
         if self.tables:
             check_function(InvalidProjection, what, module, "handle_event", ("event", "connection"))

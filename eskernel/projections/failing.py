@@ -25,7 +25,7 @@ class Failure:
 
     def __init__(self, event: Event, error: Exception, retry_at: float) -> None:
         self.event = event
-        self.error = error
+        self.error = told(event, error)
         self.attempts = 1
         self.retry_at = retry_at
 
@@ -47,6 +47,15 @@ class Failure:
             self.attempts,
             timestamp,
         )
+
+
+def told(event: Event, error: Exception) -> Exception:
+    """Return an error that says, in a note, which event it met."""
+    stream_id, sequence = event[:2]
+    note = f"event {sequence} of {stream_id}, at position {event.position}, was being handled"
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+    return error
 
 
 def in_words(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from eskernel.contracts import Clock, EventStore
 from eskernel.errors import CorruptStore, EskernelError, StaleEpoch, StoreUnavailable
 from eskernel.projections.definition import Definition
-from eskernel.projections.failing import Failure, delay, in_words
+from eskernel.projections.failing import Failure, delay, in_words, told
 from eskernel.projections.options import Projection
 from eskernel.projections.progress import Parked, Progress
 from eskernel.projections.read_model import ReadModel
@@ -223,7 +223,7 @@ class Lane:
         if failure is None or failure.position != event.position:
             failure = self.failure = Failure(event, error, now)
         else:
-            failure.error = error
+            failure.error = told(event, error)
             failure.attempts += 1
         failure.retry_at = now + delay(self._options, failure.attempts, self._rng)
 

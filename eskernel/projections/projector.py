@@ -50,7 +50,7 @@ class Projector(Consumer):
         again = previous._replace(generation=serving.generation + 1)
         self._model.roll_back(serving, again, epoch)
         if not self._serving.load():
-            raise CorruptStore(f"{self.key} lost its checkpoint; rebuild it from nothing")
+            raise CorruptStore(f"{self.title} lost its checkpoint; rebuild it from nothing")
         self._frozen = False
 
     def _resume_rebuild(self, epoch: int) -> None:
@@ -73,6 +73,7 @@ class Projector(Consumer):
     def _build(self, lane: Lane) -> None:
         self._target = self._store.last_position()
         self._building = lane
+        self._show_rebuild()
 
     def _look_at_others(self) -> None:
         stored = self._model.peek(SERVING)
@@ -130,7 +131,7 @@ class Projector(Consumer):
         """
         self._require_lease()
         if self._building is not None:
-            raise ProjectionBusy(f"{self.key} is being rebuilt already")
+            raise ProjectionBusy(f"{self.title} is being rebuilt already")
         self._begin_rebuild()
 
     def cancel_rebuild(self) -> None:
@@ -138,7 +139,7 @@ class Projector(Consumer):
         epoch = self._require_lease()
         if self._building is None or self._frozen:
             raise ProjectionBusy(
-                f"{self.key}: no rebuild can be cancelled: "
+                f"{self.title}: no rebuild can be cancelled: "
                 + ("what serves is of another version" if self._frozen else "none is under way")
             )
         self._building = None
@@ -158,10 +159,10 @@ class Projector(Consumer):
         previous = self._model.peek(PREVIOUS)
         if self._building is not None or previous is None:
             why = "nothing served before" if previous is None else "it is being rebuilt"
-            raise ProjectionBusy(f"{self.key} cannot be rolled back: {why}")
+            raise ProjectionBusy(f"{self.title} cannot be rolled back: {why}")
         if previous.version != self._definition.version:
             raise ProjectionBusy(
-                f"{self.key} was made by version {previous.version} before: start that version "
+                f"{self.title} was made by version {previous.version} before: start that version "
                 "of the module, and it serves again without a rebuild"
             )
         self._commit_all(epoch)
@@ -215,7 +216,8 @@ class Projector(Consumer):
             before = self.progress
             if self.step() and (not self._loaded or self.progress == before):
                 raise StoreUnavailable(
-                    f"{self.key} cannot be read just now: {self.view.error}", outcome_unknown=False
+                    f"{self.title} cannot be read just now: {self.view.error}",
+                    outcome_unknown=False,
                 )
         return self._model.read(function)
 
@@ -226,24 +228,27 @@ class Projector(Consumer):
     def _require_lease(self) -> int:
         if not self._loaded or self._epoch is None:
             holder = f"{self._holder} holds its lease" if self._holder else "it has not started"
-            raise ProjectionBusy(f"{self.key} is not this process's to change now: {holder}")
+            raise ProjectionBusy(f"{self.title} is not this process's to change now: {holder}")
         return self._epoch
 
     def _parked_at(self, position: int) -> Parked:
         for one in self._serving.progress.parked:
             if one.position == position:
                 return one
-        raise LookupError(f"{self.key} has no event parked at position {position}")
+        raise LookupError(f"{self.title} has no event parked at position {position}")
 
     # What others see.
 
     def _show(self, *, more: bool) -> None:
+        self._show_rebuild()
+        super()._show(more=more)
+
+    def _show_rebuild(self) -> None:
         lane = self._building
         self.view.rebuild = None
         if lane is not None:
             target = max(self._target, self._serving.progress.position)
             self.view.rebuild = Rebuild(lane.progress.position, target, lane.error)
-        super()._show(more=more)
 
     def _status(self, *, more: bool) -> Status:
         return Status.REBUILDING if self._frozen else super()._status(more=more)

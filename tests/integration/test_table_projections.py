@@ -107,7 +107,7 @@ def moved(progress, position):
     return progress.moved(list(range(progress.position + 1, position + 1)), position)
 
 
-def drive(model, log, slot=SERVING, page=9, epoch=1):
+def drive(model, log, slot=SERVING, page=12, epoch=1):
     """Bring a slot to the end of the log, as its lane would."""
     progress = model.load(slot)
     if progress is None:
@@ -250,14 +250,13 @@ def live(statements):
 statements, status = 0, 9
 while status == 9:
     statements += 1
-    with closing(SqlStore({url!r})) as store:
-        forget(store)
     status = live(statements)
     with closing(SqlStore({url!r})) as store:
         check_slots(store)
         whole_life(store)
         check_slots(store)
         assert store.load_checkpoint(KEY).position == EVENTS
+        forget(store)
 assert status == 0, status
 say(statements)
 """

@@ -46,6 +46,10 @@ class RunningProjection:
         self._store = store
         self._timeout = timeout
 
+    def __repr__(self) -> str:
+        view = self._view
+        return f"<projection {self.name!r}: {view.status.value}, at {view.position}>"
+
     # Looking.
 
     @property
@@ -115,7 +119,7 @@ class RunningProjection:
 
     def wait_for(
         self,
-        position: int,
+        position: int | None = None,
         timeout: float | None = None,
         *,
         accepted: Accepted | None = None,
@@ -123,7 +127,7 @@ class RunningProjection:
         """Return when everything up to a position is visible.
 
         Args:
-            position: of the log, for example `Accepted.position`.
+            position: of the log, for example `Accepted.position`; None for the newest there is.
             timeout: seconds to wait; None for the kernel's `dispatch_timeout`.
             accepted: the outcome whose events are waited for, to be told in the error.
 
@@ -134,15 +138,21 @@ class RunningProjection:
         seconds = self._timeout if timeout is None else timeout
         check_seconds("timeout", seconds)
         view = self._view
+        if position is None:
+            position = self._store.last_position()
         if view.wait_for(position, seconds):
             return
         if view.status is Status.ENDED:
             raise KernelStopped("it was stopped while a projection was waited for")
         why = f"did not see position {position} within {seconds:g} s"
         if view.status is Status.STOPPED:
-            why = f"has stopped before position {position}: {view.error!r}"
+            why = (
+                f"has stopped before position {position}: {view.error!r}; "
+                "mend it and start again, or call resume()"
+            )
         raise NotProjected(
-            f"projection {self.name!r} {why}; it is at {view.position}, and the events are stored",
+            f"projection {self.name!r} {why}; it is at {view.position}"
+            + ("" if accepted is None else "; the command's events are stored"),
             self.name,
             position,
             view.position,
