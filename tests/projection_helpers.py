@@ -293,9 +293,7 @@ def check_handled(
     assert progress.ledger.reached == progress.position, "the ledger is not the progress's"
 
 
-def run_to_end(
-    one: Projector, store: Any, clock: Any = None, steps: int = 2000
-) -> None:
+def run_to_end(one: Projector, store: Any, clock: Any = None, steps: int = 2000) -> None:
     """Step a projector until it has seen the whole log and builds nothing."""
     for _ in range(steps):
         pause = one.step()

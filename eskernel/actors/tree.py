@@ -19,7 +19,7 @@ from eskernel.actors.committer import Committer
 from eskernel.actors.consuming.registry import Registry
 from eskernel.actors.consuming.supervisor import ProjectionSupervisor
 from eskernel.actors.pool import ActorPool
-from eskernel.actors.supervision import Backoff, ChildInfo, ChildSpec, Inbox, Supervisor
+from eskernel.actors.supervision import Backoff, ChildInfo, ChildSpec, Inbox, Supervisor, ask
 from eskernel.values import Command
 
 POOL_SIZE = 8
@@ -162,7 +162,7 @@ def _queued(ref: ActorRef[Any] | None) -> int:
 def _children(root: ActorRef[Any]) -> list[ChildInfo]:
     call = ProxyCall(attr_path=("children",), args=(), kwargs={})
     try:
-        return list(root.ask(call, timeout=_ANSWER_WITHIN))
+        return list(ask(root, call, _ANSWER_WITHIN))
     except (pykka.ActorDeadError, pykka.Timeout):
         return []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from eskernel.contracts import CheckpointStore
@@ -47,9 +47,10 @@ class CallbackModel:
         """Note where it begins."""
         self._kept[slot] = progress
 
-    def handle(self, slot: str, event: Event) -> None:  # noqa: ARG002 - there is one slot only
-        """Call the callback."""
-        self._callback(event)
+    def handle(self, slot: str, events: Iterator[Event]) -> None:  # noqa: ARG002 - the only slot
+        """Call the callback with each."""
+        for event in events:
+            self._callback(event)
 
     def is_awaited(self) -> bool:
         """Return False: nobody waits for a callback."""

@@ -196,6 +196,8 @@ class Consumer:
     def _begin(self, lane: Lane, progress: Progress) -> None:
         try:
             lane.begin(progress)
+            if self._epoch is not None:
+                lane.commit(self._epoch)  # so that it can be seen, and an empty table queried
         except EskernelError:
             raise
         except Exception as error:

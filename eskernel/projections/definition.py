@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from eskernel.codec import Codec, declared_types
@@ -81,6 +81,16 @@ class Definition:
         """Return the event decoding as its aggregate type wants it."""
         unpack = self._unpackers.get(event.stream_id[0])
         return event if unpack is None else event.read_with(unpack)
+
+    def chosen(self, events: Iterator[Event]) -> list[Event]:
+        """Return those events that are to be handled, decoding as they should.
+
+        Raises:
+            Exception: whatever the module's filter raises, at the event it has taken last.
+        """
+        read = map(self.read, events) if self._unpackers else events
+        wants = self.event_filter
+        return [*read] if wants is None else [event for event in read if wants(event)]
 
     def wants(self, event: Event) -> bool:
         """Return whether an event that the store has let through is to be handled."""

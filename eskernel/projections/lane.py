@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from operator import length_hint
 from time import perf_counter
 from typing import Any, Final
 
@@ -21,9 +23,9 @@ _CHUNK: Final = 200
 """Events handled before it is asked whether somebody waits for the commit."""
 _HANDLING: Final = 0.005
 _HANDLING_EAGERLY: Final = 0.02
-_WHOLE: Final = 0.05
-"""Seconds that handling a page should take, with a commit at its end, and with reading it and the
-commit: whoever reads the state, or waits to write, waits no longer."""
+"""Seconds that handling a page should take, the latter with a commit after each: whoever reads the
+state, or waits to write, waits no longer."""
+_POSITION: Final = Event._fields.index("position")
 _COMMIT_SHARE: Final = 10
 """Commits that are not urgent take at most one part in so many of the time."""
 
@@ -127,20 +129,19 @@ class Lane:
             self.commit(epoch)  # or a crash would repeat more than a page
         stop = None if self.failure is None else self.failure.position
         limit = self._page if self._few is None else min(self._page, self._few[0])
-        begun = perf_counter()
         events, reached = self._read(Range(self.progress.position + 1, stop), limit)
         if reached <= self.progress.position:
             if self.failure is not None:
                 return self._try_again(self.failure, epoch)
             self._commit_if_due(epoch)
             return self.progress.position < reached  # the commit has found an event at fault
-        read = perf_counter()
+        begun = perf_counter()
         if self._handle_in_chunks(events, reached):
-            handling = perf_counter() - read
+            handling = perf_counter() - begun
             if self._model.eager or self._few is not None:
                 self._commit_if_anything(epoch)
             self._commit_if_due(epoch)
-            self._adapt(len(events), handling, perf_counter() - begun)
+            self._adapt(len(events), handling)
         return True
 
     def _read(self, range: Range, limit: int) -> tuple[list[Event], int]:
@@ -176,36 +177,50 @@ class Lane:
 
     def _handle(self, events: list[Event], reached: int) -> bool:
         """Hand events to the model; return whether all were handled."""
-        handled: list[int] = []
-        last = self._last
-        handle, slot, definition = self._model.handle, self.slot, self._definition
-        for raw in events:
-            try:
-                event = definition.read(raw)
-                if definition.wants(event):
-                    handle(slot, event)
-                    handled.append(event.position)  # type: ignore[arg-type]  # it is in the log
-                    last = raw
-            except _NOT_THE_EVENTS:
-                self._after_failure(handled, raw)
-                raise
-            except Exception as error:  # noqa: BLE001 - the user's, whatever it is
-                self._after_failure(handled, raw)
-                self._note_failure(raw, error)
-                return False
-        self._uncommitted += len(handled)
-        self._last = last
-        self.progress = self.progress.moved(handled, reached)
+        chosen = self._choose(events)
+        if chosen is None:
+            return False
+        rest = iter(chosen)
+        try:
+            if chosen:
+                self._model.handle(self.slot, rest)
+        except _NOT_THE_EVENTS:
+            self._after_failure(chosen, rest)
+            raise
+        except Exception as error:  # noqa: BLE001 - the user's, whatever it is
+            self._note_failure(self._after_failure(chosen, rest), error)
+            return False
+        self._uncommitted += len(chosen)
+        self._last = chosen[-1] if chosen else self._last
+        self.progress = self.progress.moved(_positions(chosen), reached)
         return True
 
-    def _after_failure(self, handled: list[int], failing: Event) -> None:
-        """Make `progress` true again: undo, or if nothing can be undone, count what was done."""
+    def _choose(self, events: list[Event]) -> list[Event] | None:
+        """Return the events that are to be handled; None if the module's filter has failed."""
+        rest = iter(events)
+        try:
+            return self._definition.chosen(rest)
+        except _NOT_THE_EVENTS:
+            raise
+        except Exception as error:  # noqa: BLE001 - the user's, whatever it is
+            self._note_failure(events[_taken(events, rest) - 1], error)
+            return None
+
+    def _after_failure(self, chosen: list[Event], rest: Iterator[Event]) -> Event:
+        """Make `progress` true again: undo, or if nothing can be undone, count what was done.
+
+        Returns:
+            The event that was being handled.
+        """
+        done = max(_taken(chosen, rest) - 1, 0)
+        failing = chosen[done]
         if self._model.undoes:
             self._undo()
-        else:
+        elif done:
             assert failing.position is not None
-            self._uncommitted += len(handled)
-            self.progress = self.progress.moved(handled, failing.position - 1)
+            self._uncommitted += done
+            self.progress = self.progress.moved(_positions(chosen[:done]), failing.position - 1)
+        return failing
 
     def _undo(self) -> None:
         self.progress = self.committed  # or less would be there than is shown, if undoing fails
@@ -265,9 +280,7 @@ class Lane:
         others = self._others(aside)
         events, _ = self._read(Range(aside.position, aside.position + 1), 1)
         try:
-            for event in map(self._definition.read, events):
-                if self._definition.wants(event):
-                    self._model.handle(self.slot, event)
+            self._model.handle(self.slot, iter(self._definition.chosen(iter(events))))
             self._replace(epoch, parked=others)
         except _NOT_THE_EVENTS:
             self._undo()
@@ -357,11 +370,10 @@ class Lane:
         if moved and (many or self._clock.monotonic() >= self._commit_after):
             self.commit(epoch)
 
-    def _adapt(self, count: int, handling: float, whole: float) -> None:
+    def _adapt(self, count: int, handling: float) -> None:
         """Choose the next page's size."""
         target = _HANDLING_EAGERLY if self._model.eager else _HANDLING
-        longest = max(handling / target, whole / _WHOLE)
-        fitting = int(count / longest) if count and longest > 0 else _LARGEST_PAGE
+        fitting = int(count * target / handling) if count and handling > 0 else _LARGEST_PAGE
         self._page = max(1, min(fitting, self._page * 2, _LARGEST_PAGE))
 
     def waits_until(self) -> float:
@@ -376,3 +388,12 @@ class Lane:
 def _collect(events: list[Event], event: Event) -> list[Event]:
     events.append(event)
     return events
+
+
+def _taken(events: list[Event], rest: Iterator[Event]) -> int:
+    """Return how many events an iterator over a list has handed out."""
+    return len(events) - length_hint(rest)
+
+
+def _positions(events: list[Event]) -> list[int]:
+    return [event[_POSITION] for event in events]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final, Protocol
 
 from eskernel.projections.progress import Progress
@@ -48,8 +49,8 @@ class ReadModel(Protocol):
         """
         ...
 
-    def handle(self, slot: str, event: Event) -> None:
-        """Handle one event.
+    def handle(self, slot: str, events: Iterator[Event]) -> None:
+        """Handle events one after another; at a failure, that of the event taken last.
 
         Raises:
             StoreUnavailable: the store could not be reached; it is not the event's fault.

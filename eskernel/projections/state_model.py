@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from eskernel.contracts import CheckpointStore
@@ -67,15 +68,18 @@ class StateModel:
         self._kept[slot] = _Kept(self._definition.codec.pack(state, "state"), progress)
         self._states[slot] = state
 
-    def handle(self, slot: str, event: Event) -> None:
-        """Let the module handle one event."""
-        before = self._state(slot)
-        state = self._states[slot] = self._definition.handle_event(event, before)
+    def handle(self, slot: str, events: Iterator[Event]) -> None:
+        """Let the module handle events."""
+        handle = self._definition.handle_event
+        state = before = self._state(slot)
+        for event in events:
+            state = handle(event, state)
         if state is None and before is not None:
             raise InvalidProjection(
                 f"projection {self._definition.name!r}: handle_event returned None; "
                 "return the state, also when nothing changes"
             )
+        self._states[slot] = state
 
     def is_awaited(self) -> bool:
         """Return False: nobody waits for a state in memory."""

@@ -81,9 +81,9 @@ class View:
         self.parked: tuple[Parked, ...] = ()
         self.rebuild: Rebuild | None = None
         self.version = ""
-        # Appended to and removed from in single steps, by those who wait. A waiter is in the list
-        # before it looks at `position`, and `position` is set before the list is looked through:
-        # so one of the two notices.
+        # Appended to and removed from in single steps. A waiter is in the list before it looks at
+        # `position`, and `position` is set before the list is looked through: so one of the two
+        # notices. One whose thread was interrupted before it could leave is removed when told.
         self._waiters: list[_Waiter] = []
         self.urge: Callable[[], Any] = lambda: None
         """Called by those who begin to wait; set by the consumer's actor."""
@@ -100,6 +100,7 @@ class View:
             for waiter in tuple(self._waiters):
                 if waiter.position <= position:
                     waiter.told.put(None)
+                    self._forget(waiter)
 
     def become(self, status: Status, error: Exception | None = None) -> None:
         """Set status and error, and wake everybody if nothing more will come."""
@@ -123,8 +124,8 @@ class View:
             return True
         deadline = time.monotonic() + seconds
         waiter = _Waiter(position)
-        self._waiters.append(waiter)
         try:
+            self._waiters.append(waiter)
             self.urge()
             while self.position < position:
                 left = deadline - time.monotonic()
@@ -134,4 +135,8 @@ class View:
                     waiter.told.get(timeout=min(left, _LOOK_AGAIN))
             return True
         finally:
+            self._forget(waiter)
+
+    def _forget(self, waiter: _Waiter) -> None:
+        with suppress(ValueError):
             self._waiters.remove(waiter)

@@ -109,8 +109,7 @@ class Feed:
             CorruptStore: the next event is damaged; those before it have been handed out.
             TypeError, ValueError: the timeout is no number of seconds.
         """
-        seconds = None if timeout is None else checked_seconds("timeout", timeout)
-        deadline = Deadline(seconds)
+        deadline = Deadline(None if timeout is None else checked_seconds("timeout", timeout))
         reader = self._me.token
         self._backlog.settle(reader)
         try:
@@ -128,7 +127,10 @@ class Feed:
         self._backlog.put_back(self._me.token)
 
     def close(self) -> None:
-        """End the feed, for those who wait too; harmless twice, from any thread. The store stays open."""
+        """End the feed: readers, those that wait included, get no more events.
+
+        May be called from any thread, and twice. The store stays open.
+        """
         with self._lock:
             self._closed = True
             self._wake()

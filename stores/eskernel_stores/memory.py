@@ -172,15 +172,16 @@ class MemoryStore:
         if limit is not None:
             stop = min(stop, start + limit)
         reached = start
+        decoder = self._decoder
         while reached < stop:
             rows = self._log[reached : min(reached + _SLICE, stop)]
-            for row in rows:
-                if (types is None or row[_TYPE] in types) and (
-                    aggregate_types is None or row[0][0] in aggregate_types
-                ):
-                    event = _new(Event, row[:_APPEND_ID] + self._decoder)
-                    accumulator = function(accumulator, event)
             reached += len(rows)
+            if types is not None:
+                rows = [row for row in rows if row[_TYPE] in types]
+            if aggregate_types is not None:
+                rows = [row for row in rows if row[0][0] in aggregate_types]
+            for row in rows:
+                accumulator = function(accumulator, _new(Event, row[:_APPEND_ID] + decoder))
         return accumulator, reached
 
     def last_position(self) -> int:

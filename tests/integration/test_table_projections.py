@@ -115,7 +115,7 @@ def drive(model, log, slot=SERVING, page=12, epoch=1):
         model.begin(slot, progress)
     while True:
         _, reached = log.fold_all(
-            lambda _, event: model.handle(slot, event),
+            lambda _, event: model.handle(slot, iter([event])),
             None,
             Range(progress.position + 1),
             limit=page,
@@ -438,7 +438,7 @@ def test_a_process_whose_lease_is_gone_changes_nothing(store):
     new.load(SERVING)
     new.commit(SERVING, serving, 2)
     fill(store, 1, EVENTS)
-    store.fold_all(lambda _, event: old.handle(SERVING, event), None, Range(EVENTS + 1))
+    store.fold_all(lambda _, event: old.handle(SERVING, iter([event])), None, Range(EVENTS + 1))
     calls = (
         lambda: old.commit(SERVING, moved(serving, EVENTS + 1), 1),
         lambda: old.promote(serving, built, 1),
@@ -471,7 +471,7 @@ def test_what_the_database_refuses_is_raised_as_it_is_and_undone(store):
 
     faulty = model_of(SimpleNamespace(tables=counting().tables, handle_event=twice), store)
     assert faulty.load(SERVING) == progress
-    faulty.handle(SERVING, events[0])
+    faulty.handle(SERVING, iter([events[0]]))
     with pytest.raises(IntegrityError):
         faulty.commit(SERVING, progress, 1)
     refused = unavailable(faulty.handle, SERVING, events[0])
@@ -491,7 +491,7 @@ def test_a_handler_cannot_hide_what_the_database_refused(store):
     model = model_of(SimpleNamespace(tables=counting().tables, handle_event=hiding), store)
     model.begin(SERVING, Progress(0, "1"))
     with pytest.raises(IntegrityError):
-        model.handle(SERVING, events_of(store)[0])
+        model.handle(SERVING, iter([events_of(store)[0]]))
     assert model.undo(SERVING).position == 0
     assert names_in(store) == set()
 
@@ -521,7 +521,7 @@ def test_a_lost_connection_is_not_the_events_fault(postgresql_store, when):
     if when == "handled":
         error = unavailable(broken.handle, SERVING, events[0])
     else:
-        broken.handle(SERVING, events[0])
+        broken.handle(SERVING, iter([events[0]]))
         error = unavailable(broken.commit, SERVING, progress, 1)
     assert not error.outcome_unknown
     assert broken.undo(SERVING) == progress
@@ -572,13 +572,15 @@ def test_after_a_commit_of_unknown_outcome_the_truth_is_read(store, done, positi
         model.begin(SERVING, before)
     doubtful.doubt = True
     _, reached = store.fold_all(
-        lambda _, event: model.handle(SERVING, event), None, Range(position + 1)
+        lambda _, event: model.handle(SERVING, iter([event])), None, Range(position + 1)
     )
     after = moved(before, reached)
     assert unavailable(model.commit, SERVING, after, 1).outcome_unknown
     assert model.undo(SERVING) == (after if done else before)
     if not done:
-        store.fold_all(lambda _, event: model.handle(SERVING, event), None, Range(position + 1))
+        store.fold_all(
+            lambda _, event: model.handle(SERVING, iter([event])), None, Range(position + 1)
+        )
     model.commit(SERVING, after, 1)
     assert contents(store) == expected(reached)
 

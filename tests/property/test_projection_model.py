@@ -8,7 +8,7 @@ rolled back; after every step what is stored, and what each process shows, is co
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -23,7 +23,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from projection_helpers import (
-    AGGREGATE_TYPES,
     HandlerFailed,
     HookedStore,
     Noting,
@@ -31,7 +30,6 @@ from projection_helpers import (
     Unstorable,
     append,
     check_handled,
-    log,
     matches,
     projector,
     run_to_end,
@@ -327,14 +325,18 @@ class ProjectionModel(RuleBasedStateMachine):
     # What must be true at any time.
 
     @invariant()
-    def stored_is_right(self) -> None:
+    def all_is_right(self) -> None:
+        self._check_stored()
+        self._check_direction()  # notes what is stored
+        self._check_shown()
+
+    def _check_stored(self) -> None:
         for slot in (SERVING, BUILDING, PREVIOUS):
             found = stored(self.module, self.store, slot)
             if found is not None:
                 check_handled(*found, self.due, frozenset(self.retried))
 
-    @invariant()
-    def stored_goes_forward(self) -> None:
+    def _check_direction(self) -> None:
         found = stored(self.module, self.store, SERVING)
         if found is not None and self.seen is not None:
             (positions, progress), (before, earlier) = found, self.seen
@@ -346,8 +348,7 @@ class ProjectionModel(RuleBasedStateMachine):
         assert found is not None or self.seen is None, "the checkpoint is gone"
         self.seen, self.may_go_back = found, False
 
-    @invariant()
-    def shown_is_right(self) -> None:
+    def _check_shown(self) -> None:
         for process in getattr(self, "processes", ()):
             if isinstance(self.module, NotingTable):
                 self._check_promise(process.projector)
@@ -356,7 +357,7 @@ class ProjectionModel(RuleBasedStateMachine):
 
     def _check_memory(self, one: Projector) -> None:
         """Check a state that could be read without another step."""
-        if not one._loaded or one._behind() :
+        if not one._loaded or one._behind():
             return
         positions = one.read(lambda state: [x for x in state if not isinstance(x, Unstorable)])
         check_handled(positions, one.progress, self.due, frozenset(self.retried))
@@ -445,7 +446,7 @@ def test_a_state_and_tables_are_right_at_any_time_in_sqlite(
     def open_store(example: int) -> SqlStore:
         return SqlStore(f"sqlite:///{tmp_path}/{example}.db", synchronous="OFF")
 
-    prove(make_module, open_store, examples=40)
+    prove(make_module, open_store, examples=30)
 
 
 @pytest.mark.parametrize("make_module", [Noting, NotingTable])

@@ -136,7 +136,7 @@ class ConsumerActor(SupervisedActor):
 
     def on_stop(self) -> None:
         """Store what was handled, and let another process go on."""
-        self._bell.remove(self._listener)
+        self._leave()
         try:
             self._consumer.release()
         except Exception as error:  # noqa: BLE001 - what is stored is right all the same
@@ -146,11 +146,16 @@ class ConsumerActor(SupervisedActor):
 
     def on_failure(self, *_exc_info: Any) -> None:
         """Let go of everything; the next one begins with what is stored."""
-        self._bell.remove(self._listener)
+        self._leave()
         try:
             self._consumer.abandon()
         except Exception as error:  # noqa: BLE001 - the lease will run out
             log_and_go_on("warning", "consumer_not_released", actor=str(self), exc_info=error)
+
+    def _leave(self) -> None:
+        self._bell.remove(self._listener)
+        if self._post.thread == threading.get_ident():
+            self._post.thread = None  # or who gets this number next would be taken for this one
 
 
 class ProjectionActor(ConsumerActor):

@@ -11,6 +11,7 @@ import pykka
 
 from eskernel.actors.aggregate.limits import check_seconds
 from eskernel.actors.consuming.actor import Call, Post
+from eskernel.actors.supervision import ask
 from eskernel.contracts import EventStore
 from eskernel.errors import DispatchTimeout, KernelStopped, NotProjected, ReentrantDispatch
 from eskernel.projections.audit import Audit, audit
@@ -225,7 +226,7 @@ class RunningProjection:
             ref = self._post.ref
             if ref is not None:
                 try:
-                    return ref.ask(Call(function), timeout=left)
+                    return ask(ref, Call(function), left)
                 except pykka.ActorDeadError:
                     pass
                 except pykka.Timeout:

@@ -17,6 +17,7 @@ from eskernel.actors.consuming.projecting import RunningProjection
 from eskernel.actors.consuming.registry import Registry
 from eskernel.actors.consuming.subscribing import (
     Hints,
+    Names,
     Subscription,
     Wanted,
     check_iterator_options,
@@ -33,7 +34,7 @@ from eskernel.projections.progress import Progress
 from eskernel.projections.projector import Projector
 from eskernel.projections.view import View
 from eskernel.subscriptions import DurableFeed, Feed
-from eskernel.subscriptions.arguments import checked_name, checked_names, checked_number
+from eskernel.subscriptions.arguments import checked_names, checked_number
 from eskernel.values import Event
 
 
@@ -68,8 +69,7 @@ class ReadSide:
         self.registry = Registry()
         self._owner = f"{platform.node()[:100]}/{os.getpid()}/{uuid.uuid4()}"
         self._numbers = itertools.count(1)
-        # The names of subscriptions that are not closed, each taken and given back in one step.
-        self._names: dict[str, object] = {}
+        self._names = Names()
         # Set before all that is registered is ended, looked at after registering: one closes it.
         self._over = False
         self._running = {name: self._project(bound, timeout) for name, bound in projections.items()}
@@ -107,14 +107,15 @@ class ReadSide:
             checked_names("types", types),
             checked_names("aggregate_types", aggregate_types),
         )
-        release = self._claim(name)
+        release = self._names.claim(name)
         subscription: Subscription | RunningSubscription
         try:
             if callback is None:
                 subscription = self._iterate(name, wanted, release, **options)
             else:
-                chosen = Projection(None, **options)
-                subscription = self._call(callback, name, wanted, release, chosen)
+                subscription = self._call(
+                    callback, name, wanted, release, Projection(None, **options)
+                )
         except BaseException:
             release()
             raise
@@ -122,23 +123,6 @@ class ReadSide:
             subscription.close()
             raise KernelStopped("it was stopped; start() runs it again")
         return subscription
-
-    def _claim(self, name: str | None) -> Callable[[], None]:
-        """Take a name, and return a function that gives it back; raises TypeError, ValueError."""
-        if name is None:
-            return lambda: None
-        claim = object()
-        if self._names.setdefault(checked_name(name), claim) is not claim:
-            raise ValueError(
-                f"this kernel has a subscription {name!r} already: close that first; "
-                "or share it, if it is an iterator, among threads"
-            )
-
-        def release() -> None:
-            if self._names.get(name) is claim:
-                del self._names[name]
-
-        return release
 
     def _iterate(
         self,

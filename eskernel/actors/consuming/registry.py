@@ -10,7 +10,7 @@ import pykka
 from pykka import ActorRef
 from pykka.messages import ProxyCall
 
-from eskernel.actors.supervision import ChildSpec
+from eskernel.actors.supervision import ChildSpec, ask
 from eskernel.projections.view import Status, View
 
 _ANSWER_WITHIN: Final = 5.0  # seconds
@@ -49,7 +49,7 @@ class Registry:
         if self.supervisor is not None:
             call = ProxyCall(attr_path=(method,), args=(argument,), kwargs={})
             with suppress(pykka.ActorDeadError, ValueError, KeyError):
-                self.supervisor.ask(call, timeout=_ANSWER_WITHIN)
+                ask(self.supervisor, call, _ANSWER_WITHIN)
 
     def on_end(self, key: object, close: Callable[[], Any]) -> None:
         """Have a function called when the kernel ends."""

@@ -11,6 +11,7 @@ from eskernel.actors.bell import Bell, Listener
 from eskernel.actors.consuming.registry import Registry
 from eskernel.projections.definition import Unpack
 from eskernel.subscriptions import DurableFeed, Feed
+from eskernel.subscriptions.arguments import checked_name
 from eskernel.values import Event
 
 
@@ -135,6 +136,37 @@ class Wanted(NamedTuple):
     from_position: int
     types: frozenset[str] | None
     aggregate_types: frozenset[str] | None
+
+
+class Names:
+    """The names that subscriptions of a kernel have, each once at a time."""
+
+    def __init__(self) -> None:
+        self._claims: dict[str, object] = {}  # each is there in one step, and gone in one
+
+    def claim(self, name: str | None) -> Callable[[], None]:
+        """Take a name; None needs none.
+
+        Returns:
+            A function that gives it back; harmless when called twice.
+
+        Raises:
+            ValueError: it is in use, or not one that can be kept.
+            TypeError: it is no string.
+        """
+        if name is None:
+            return lambda: None
+        claim = object()
+        if self._claims.setdefault(checked_name(name), claim) is not claim:
+            raise ValueError(
+                f"this kernel has a subscription {name!r} already: close that first; "
+                "or share it, if it is an iterator, among threads"
+            )
+        return lambda: self._give_back(name, claim)
+
+    def _give_back(self, name: str, claim: object) -> None:
+        if self._claims.get(name) is claim:
+            del self._claims[name]
 
 
 def check_iterator_options(name: str | None, options: Mapping[str, Any]) -> None:

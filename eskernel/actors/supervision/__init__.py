@@ -1,6 +1,7 @@
 """Supervised Pykka actors and the supervisor that keeps them running."""
 
 from eskernel.actors.supervision.actor import SupervisedActor
+from eskernel.actors.supervision.asking import ask
 from eskernel.actors.supervision.backoff import Backoff
 from eskernel.actors.supervision.inbox import Exit, Inbox, watch
 from eskernel.actors.supervision.spec import ChildSpec, Restart, Strategy
@@ -22,6 +23,7 @@ __all__ = [
     "Strategy",
     "SupervisedActor",
     "Supervisor",
+    "ask",
     "stop_and_wait",
     "watch",
 ]

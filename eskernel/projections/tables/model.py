@@ -5,7 +5,7 @@ Longer than most modules, as it is all of `RebuildableModel`; what can be told a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -114,8 +114,8 @@ class TableModel:
         self._begun.add(slot)
         self._work.failed = False
 
-    def handle(self, slot: str, event: Event) -> None:
-        """Let the module handle one event.
+    def handle(self, slot: str, events: Iterator[Event]) -> None:
+        """Let the module handle events.
 
         Raises:
             StoreUnavailable, CorruptStore: the database is at fault; or work was lost, and not
@@ -125,9 +125,10 @@ class TableModel:
         if slot != self._work.slot:
             self._open(slot)
         try:
-            self._handle_event(event, self._current)
-            if self._sender.failed is not None:
-                raise self._sender.failed
+            for event in events:
+                self._handle_event(event, self._current)
+                if self._sender.failed is not None:
+                    raise self._sender.failed
         except BaseException as error:
             self._work.fail(error)
             raise

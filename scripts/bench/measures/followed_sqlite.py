@@ -15,7 +15,7 @@ from scripts.bench.followed import compare_followed
 from scripts.bench.places import folder, sqlite_store
 from scripts.bench.timing import Say, rounds, scaled
 
-_COMMANDS, _ROUNDS = 64_000, 5
+_COMMANDS, _ROUNDS = 24_000, 3
 
 
 def measure(scale: float, say: Say) -> list[Figure]:

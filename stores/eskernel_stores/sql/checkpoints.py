@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from eskernel.values import Checkpoint
 from eskernel_stores.sql import leases
 from eskernel_stores.sql.tables import CHECKPOINTS
 
-_KEY = ("name", "slot")
+_KEY: Final = ("name", "slot")
+_LOAD: Final = select(*(CHECKPOINTS.c[name] for name in Checkpoint._fields)).where(
+    CHECKPOINTS.c.name == bindparam("name"), CHECKPOINTS.c.slot == bindparam("slot")
+)
+
+
+def _saving(dialect: Any) -> Any:
+    insert = dialect.insert(CHECKPOINTS)
+    others = {name: insert.excluded[name] for name in Checkpoint._fields}
+    return insert.on_conflict_do_update(index_elements=_KEY, set_=others)
+
+
+_SAVE: Final = {"sqlite": _saving(sqlite), "postgresql": _saving(postgresql)}
 
 
 def load(connection: Connection, name: str, slot: str) -> Checkpoint | None:
     """Return the checkpoint in a slot, or None."""
-    columns = CHECKPOINTS.c
-    row = connection.execute(
-        select(
-            columns.position, columns.version, columns.state, columns.notes, columns.epoch
-        ).where(columns.name == name, columns.slot == slot)
-    ).one_or_none()
+    row = connection.execute(_LOAD, {"name": name, "slot": slot}).one_or_none()
     return None if row is None else Checkpoint(*row)
 
 
@@ -47,6 +55,4 @@ def save(
         if checkpoint is not None
     ]
     if full:
-        insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(CHECKPOINTS)
-        others = {key: insert.excluded[key] for key in full[0] if key not in _KEY}
-        connection.execute(insert.on_conflict_do_update(index_elements=_KEY, set_=others), full)
+        connection.execute(_SAVE[connection.dialect.name], full)

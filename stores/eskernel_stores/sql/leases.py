@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select, update
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from eskernel.values import Lease
 from eskernel_stores.leases import Held
 from eskernel_stores.sql.database import Backend
 from eskernel_stores.sql.tables import LEASES
+
+_FIND: Final = (
+    select(LEASES.c.owner, LEASES.c.epoch, LEASES.c.expires)
+    .where(LEASES.c.name == bindparam("name"))
+    .with_for_update()
+)
 
 
 def lock(connection: Connection, name: str) -> Held:
@@ -50,10 +58,5 @@ def release(connection: Connection, name: str, owner: str) -> None:
 
 
 def _find(connection: Connection, name: str) -> Held | None:
-    columns = LEASES.c
-    row = connection.execute(
-        select(columns.owner, columns.epoch, columns.expires)
-        .where(columns.name == name)
-        .with_for_update()
-    ).one_or_none()
+    row = connection.execute(_FIND, {"name": name}).one_or_none()
     return None if row is None else Held(*row)

@@ -205,6 +205,7 @@ def test_when_stopped_it_stores_its_position_and_frees_its_lease(started, stoppi
     assert stop_and_wait(ref, DEADLINE)
     assert rig.stored == 10
     assert rig.bell.listeners == ()
+    assert rig.post.thread is None
     assert rig.store.acquire_lease(KEY, "another", 1).owner == "another"
 
 
@@ -237,6 +238,7 @@ def test_when_it_fails_it_listens_no_more_and_lets_go(started):
         ref.ask(Call(kill), timeout=DEADLINE)
     eventually(lambda: not ref.is_alive())
     eventually(lambda: rig.bell.listeners == ())
+    assert rig.post.thread is None
 
 
 def test_what_goes_wrong_is_logged_once(started, logs):

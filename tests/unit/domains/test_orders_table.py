@@ -25,7 +25,7 @@ def rows_after(sqlite_url, open_sql):
         model.begin(SERVING, Progress(0, "1"))
         for at, (order, payload) in enumerate(facts, 1):
             kind = type(payload).__name__
-            model.handle(SERVING, Event(("order", order), at, kind, payload, timestamp=at))
+            model.handle(SERVING, iter([Event(("order", order), at, kind, payload, timestamp=at)]))
         model.commit(SERVING, Progress(len(facts), "1"), 1)
         table = orders_table.orders
         with store.table_transaction(5) as lent:

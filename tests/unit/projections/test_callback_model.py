@@ -12,14 +12,14 @@ EVENT = Event(("thing", "a"), 1, "added", {"n": 1}, position=1)
 
 def test_the_callback_gets_the_event():
     got = []
-    CallbackModel(got.append, None, KEY).handle(SERVING, EVENT)
+    CallbackModel(got.append, None, KEY).handle(SERVING, iter([EVENT]))
     assert got == [EVENT]
 
 
 def test_what_the_callback_raises_is_raised():
     model = CallbackModel(lambda event: 1 / 0, None, KEY)
     with pytest.raises(ZeroDivisionError):
-        model.handle(SERVING, EVENT)
+        model.handle(SERVING, iter([EVENT]))
 
 
 def test_without_a_store_the_position_is_kept_as_long_as_the_model():

@@ -20,8 +20,8 @@ from projecting_helpers import (
 from eskernel.errors import CorruptStore, NotStorable, StaleEpoch, StoreUnavailable
 from eskernel.projections.callback_model import CallbackModel
 from eskernel.projections.failing import in_words
-from eskernel.projections.ledger import Ledger
 from eskernel.projections.lane import _LARGEST_PAGE, _SMALLEST_PAGE
+from eskernel.projections.ledger import Ledger
 from eskernel.projections.progress import Progress
 from eskernel.values import SERVING, Checkpoint
 

@@ -42,7 +42,7 @@ def whole(state):
 
 def handled(model, store, count, slot=SERVING, start=0):
     for event in events_of(store)[start:count]:
-        model.handle(slot, event)
+        model.handle(slot, iter([event]))
     return Progress(0, "1").moved(list(range(1, count + 1)), count)
 
 
@@ -96,7 +96,7 @@ def test_a_handler_that_forgets_to_return_the_state_is_told_so(store):
     model = StateModel(Definition("sums", forgetful), store, KEY)
     model.begin(SERVING, Progress(0, "1"))
     with pytest.raises(InvalidProjection, match="returned None; return the state"):
-        model.handle(SERVING, events_of(store)[0])
+        model.handle(SERVING, iter([events_of(store)[0]]))
 
 
 def test_none_may_be_a_state(store):

@@ -6,7 +6,7 @@ import time
 import pytest
 from support import eventually, run_threads
 
-from eskernel.projections.view import Rebuild, Status, View
+from eskernel.projections.view import Rebuild, Status, View, _Waiter
 
 
 def waiting(view, position, seconds=20.0):
@@ -81,6 +81,25 @@ def test_a_wake_up_that_was_lost_is_made_good(monkeypatch):
     view.position = 5  # as when an interruption takes `reach` away before it tells anybody
     eventually(lambda: answers)
     assert answers == [True]
+
+
+def test_one_who_was_taken_away_while_he_waited_is_forgotten():
+    view = View()
+    view._waiters.append(_Waiter(5))
+    view.reach(4)
+    assert view.is_awaited
+    view.reach(5)
+    assert not view.is_awaited
+
+
+def test_who_begins_to_wait_says_so():
+    view, urged = View(), []
+    view.urge = lambda: urged.append(view.is_awaited)
+    view.wait_for(0, 0)
+    assert urged == []
+    view.wait_for(1, 0)
+    assert urged == [True]
+    assert not view.is_awaited
 
 
 def test_many_wait_for_many_positions():

@@ -179,7 +179,7 @@ def test_it_saves_what_waits_for_a_second(log, start, kept, clock):
 
 def test_a_reader_that_waits_saves_meanwhile(log, checkpoints):
     append(log, "a")
-    feed = DurableFeed(log, checkpoints, KEY, poll_interval=0.01)
+    feed = DurableFeed(log, checkpoints, KEY, poll_interval=0.01, lease_seconds=600)
     with running(lambda: list(feed)):
         eventually(lambda: checkpoints.saves == 2)
         assert feed.acknowledged == 1

@@ -84,7 +84,7 @@ class Page:
     def run(self, *handlers):
         for handler in handlers:
             self.work = handler
-            self.model.handle(SERVING, ONE)
+            self.model.handle(SERVING, iter([ONE]))
         self.model.commit(SERVING, Progress(1, "1"), 1)
         return self.rows()
 

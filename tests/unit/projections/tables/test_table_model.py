@@ -57,7 +57,7 @@ def test_a_commit_without_events_creates_the_tables(model, store):
 
 def test_closing_undoes_what_is_not_committed_and_lets_others_write(model, store):
     model.commit(SERVING, NONE, 1)
-    model.handle(SERVING, ONE)
+    model.handle(SERVING, iter([ONE]))
     model.close()
     assert append(store, ("order", "o-1"), "happened") == 1
     assert rows(store) == []
@@ -72,18 +72,18 @@ def test_a_failed_handler_lets_others_write_at_once(new_model, store):
     model = new_model(fail)
     model.begin(SERVING, NONE)
     with pytest.raises(ZeroDivisionError):
-        model.handle(SERVING, ONE)
+        model.handle(SERVING, iter([ONE]))
     assert append(store, ("order", "o-1"), "happened") == 1
 
 
 def test_lost_work_cannot_be_committed_as_if_it_were_done(model, store):
     model.commit(SERVING, NONE, 1)
-    model.handle(SERVING, ONE)
+    model.handle(SERVING, iter([ONE]))
     model.close()
     assert "go on from the last commit" in str(unavailable(model.commit, SERVING, FIRST, 1))
     assert unavailable(model.handle, SERVING, ONE)
     assert model.undo(SERVING) == NONE
-    model.handle(SERVING, ONE)
+    model.handle(SERVING, iter([ONE]))
     model.commit(SERVING, FIRST, 1)
     assert rows(store) == [1]
 
@@ -91,9 +91,9 @@ def test_lost_work_cannot_be_committed_as_if_it_were_done(model, store):
 def test_work_of_two_slots_is_never_mixed(model):
     model.commit(SERVING, NONE, 1)
     model.begin(BUILDING, NONE)
-    model.handle(SERVING, ONE)
+    model.handle(SERVING, iter([ONE]))
     with pytest.raises(RuntimeError, match="slot 'serving' has work that is not committed"):
-        model.handle(BUILDING, ONE)
+        model.handle(BUILDING, iter([ONE]))
     assert model.undo(SERVING) == NONE
 
 
@@ -101,7 +101,7 @@ def test_an_error_of_a_statement_is_raised_as_it_is(new_model):
     model = new_model(lambda _, connection: connection.execute(text("SELECT * FROM nowhere")))
     model.begin(SERVING, NONE)
     with pytest.raises(OperationalError, match="no such table: nowhere"):
-        model.handle(SERVING, ONE)
+        model.handle(SERVING, iter([ONE]))
     assert model.undo(SERVING) == NONE
 
 
@@ -132,5 +132,5 @@ def test_an_interrupted_handler_leaves_nothing_open(new_model, store):
     model = new_model(interrupted)
     model.begin(SERVING, NONE)
     with pytest.raises(KeyboardInterrupt):
-        model.handle(SERVING, ONE)
+        model.handle(SERVING, iter([ONE]))
     assert append(store, ("order", "o-1"), "happened") == 1
