@@ -6,8 +6,11 @@ Only a hint: they look at the log by themselves too, and would find it a little 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+from eskernel.actors.tail import Tail
+from eskernel.contracts import Commit
 
 
 class Listener:
@@ -29,6 +32,10 @@ class Listener:
 class Bell:
     """Rung after each commit, by whatever thread made it.
 
+    Attributes:
+        tail: what was committed last, while somebody listens; only of stores that are written by
+            the committer.
+
     Args:
         changed: called whenever the first listener comes or the last one goes.
     """
@@ -38,6 +45,13 @@ class Bell:
         # Guards changes of `listeners`, which is replaced as a whole and rung without a lock.
         self._lock = threading.Lock()
         self.listeners: tuple[Listener, ...] = ()
+        self.tail = Tail()
+
+    def announce(self, commits: Sequence[Commit], results: Sequence[Any]) -> None:
+        """Leave what was stored in the tail, and ring; as `Tail.add`."""
+        if self.listeners:
+            self.tail.add(commits, results)
+            self.ring()
 
     def ring(self) -> None:
         """Wake every listener that has not been told since it looked."""

@@ -105,7 +105,7 @@ def _matching(definition: Definition, store: EventStore, handled: Handled) -> li
     """Return the positions in a range that the projection must have handled."""
 
     def note(positions: list[int], event: Event) -> list[int]:
-        if definition.wants(definition.read(event)):
+        if _is_wanted(definition, event):
             positions.append(event.position)  # type: ignore[arg-type]  # it is in the log
         return positions
 
@@ -118,6 +118,13 @@ def _matching(definition: Definition, store: EventStore, handled: Handled) -> li
         aggregate_types=definition.aggregate_types,
     )
     return positions
+
+
+def _is_wanted(definition: Definition, event: Event) -> bool:
+    try:
+        return definition.wants(definition.read(event))
+    except Exception:  # noqa: BLE001 - the user's
+        return True  # so it failed when it was its turn, and was put aside
 
 
 def _difference(expected: list[int], handled: Handled) -> Discrepancy | None:

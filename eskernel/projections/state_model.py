@@ -10,7 +10,7 @@ from eskernel.errors import InvalidProjection
 from eskernel.projections.definition import Definition
 from eskernel.projections.progress import Progress
 from eskernel.projections.read_model import BUILDING, PREVIOUS
-from eskernel.values import SERVING, Event
+from eskernel.values import SERVING, Checkpoint, Event
 
 _ABSENT = object()
 
@@ -100,10 +100,10 @@ class StateModel:
     def close(self) -> None:
         """Do nothing: nothing is held."""
 
-    def promote(self, serving: Progress, building: Progress, epoch: int) -> None:
+    def promote(self, serving: Progress, building: Progress, epoch: int) -> None:  # noqa: ARG002
         """Let what was built serve; see `ReadModel.promote`."""
         slots = {
-            PREVIOUS: serving.checkpoint(self._kept[SERVING].body),
+            PREVIOUS: self._kept_as_it_is(),
             SERVING: building.checkpoint(self._kept[BUILDING].body),
             BUILDING: None,
         }
@@ -111,17 +111,22 @@ class StateModel:
         self._kept[SERVING] = _Kept(self._kept.pop(BUILDING).body, building)
         self._states[SERVING] = self._states.pop(BUILDING, _ABSENT)
 
-    def roll_back(self, serving: Progress, previous: Progress, epoch: int) -> None:
+    def roll_back(self, serving: Progress, previous: Progress, epoch: int) -> None:  # noqa: ARG002
         """Exchange what serves and what served before; see `ReadModel.roll_back`."""
         stored = self._store.load_checkpoint(self._key, PREVIOUS)
         assert stored is not None, "the caller has looked"
         slots = {
-            PREVIOUS: serving.checkpoint(self._kept[SERVING].body),
+            PREVIOUS: self._kept_as_it_is(),
             SERVING: previous.checkpoint(stored.state),
         }
         self._store.save_checkpoints(self._key, epoch, slots)
         self._kept[SERVING] = _Kept(stored.state, previous)
         self._states.pop(SERVING, None)
+
+    def _kept_as_it_is(self) -> Checkpoint | None:
+        """Return what serves, with its own progress: of a save that failed, it is the newer one."""
+        kept = self._kept.get(SERVING)
+        return None if kept is None else kept.progress.checkpoint(kept.body)
 
     def read(self, function: Any) -> Any:
         """Return a copy of `function(state)`.

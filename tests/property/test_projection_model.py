@@ -390,6 +390,8 @@ class ProjectionModel(RuleBasedStateMachine):
             process.clock.advance(LEASE)
             process.projector.resume()
             run_to_end(process.projector, self.store, process.clock)
+            process.clock.advance(self.options["checkpoint_seconds"])
+            process.projector.step()  # stores how far it has come, for those who follow
         active = [one.projector for one in self.processes if one.projector.active]
         assert len(active) >= 1
         for aside in active[0].progress.parked:

@@ -23,6 +23,7 @@ from eskernel.actors.consuming.subscribing import (
     check_iterator_options,
 )
 from eskernel.actors.supervision import ChildSpec
+from eskernel.actors.tail import TailedLog
 from eskernel.contracts import CheckpointStore, Clock, EventStore, HintingEventStore
 from eskernel.errors import KernelStopped, UnknownProjection
 from eskernel.projections.bound import Bound, checkpoints_of
@@ -61,8 +62,9 @@ class ReadSide:
         clock: Clock,
         timeout: float,
     ) -> None:
-        self._store = store
-        self._checkpoints = checkpoints
+        immediate = getattr(store, "immediate", False)  # and so as quickly read as a tail
+        self._store = store if immediate else TailedLog(store, bell.tail)
+        self._stores = (checkpoints, store)
         self._unpackers = unpackers
         self._bell = bell
         self._clock = clock
@@ -150,7 +152,7 @@ class ReadSide:
         start = Progress(wanted.from_position, VERSION).checkpoint(b"")
         return DurableFeed(
             self._store,
-            checkpoints_of(key, (self._checkpoints, self._store)),
+            checkpoints_of(key, self._stores),
             key,
             owner=f"{self._owner}/{next(self._numbers)}",
             lease_seconds=lease_seconds,
@@ -200,8 +202,7 @@ class ReadSide:
         definition = Definition(name or child, module, self._unpackers)
         checkpoints = None
         if name is not None:
-            stores = (options.store, self._checkpoints, self._store)
-            checkpoints = checkpoints_of(child, stores)
+            checkpoints = checkpoints_of(child, (options.store, *self._stores))
         door = Door(callback)
         model = CallbackModel(door, checkpoints, child)
         view, post = View(), Post()

@@ -17,7 +17,7 @@ from scripts.bench.figure import Figure
 from scripts.bench.followed import compare_followed
 from scripts.bench.timing import Say, rounds, scaled
 
-_COMMANDS, _ROUNDS = 240_000, 3
+_COMMANDS, _ROUNDS = 160_000, 5
 
 
 def measure(scale: float, say: Say) -> list[Figure]:

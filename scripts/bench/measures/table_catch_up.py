@@ -22,7 +22,7 @@ from scripts.bench.places import folder, postgresql, sqlite_store
 from scripts.bench.rivals.raw_upserts import RawUpserts, raw_postgresql, raw_sqlite
 from scripts.bench.timing import Load, Rates, Say, rounds, scaled, take_turns
 
-_LENGTH, _ACCOUNTS, _ROUNDS = 200_000, 10_000, 3
+_LENGTH, _ACCOUNTS, _ROUNDS = 100_000, 10_000, 3
 _numbers = itertools.count(1)
 
 

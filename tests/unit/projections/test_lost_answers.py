@@ -18,12 +18,12 @@ from projection_helpers import (
     stored,
 )
 
-from eskernel.errors import StoreUnavailable
+from eskernel.errors import CorruptStore, StoreUnavailable
 from eskernel.projections import lane
 from eskernel.projections.audit import audit
 from eskernel.projections.read_model import PREVIOUS
 from eskernel.testing import ManualClock
-from eskernel.values import SERVING
+from eskernel.values import SERVING, Event
 from eskernel_stores import MemoryStore
 
 
@@ -136,22 +136,23 @@ def test_nothing_is_shown_that_a_lost_commit_has_taken_along(
     assert stored(module, store, SERVING)[0] == [1, 2, 3]
 
 
-def test_a_rebuild_beside_a_lost_commit_does_not_make_it_forgotten(
-    failures: Failures, clock: ManualClock, start: Any, open_sql: Any, sqlite_url: str
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_rebuild_goes_on_from_what_was_built_if_a_commit_is_in_doubt(
+    failures: Failures, clock: ManualClock, start: Any, open_sql: Any, sqlite_url: str, when: str
 ) -> None:
     store, module = open_sql(sqlite_url), NotingTable()
-    append(store, ("a", "x"), 1)
+    append(store, ("a", "x"), 3)
     one = start(module, store)
-    one.step()
-    one.rebuild()
-    append(store, ("a", "x"), 2)
-    failures.wanted["commit", "before"] = 1
-    module.before = lambda _: failures.wanted.__setitem__(("begin", "before"), 1)
-    one.step()
-    module.before = lambda _: None
     run_to_end(one, store, clock)
-    for slot in (SERVING, PREVIOUS):
-        check_handled(*stored(module, store, slot), matching(store))
+    one.rebuild()
+    failures.wanted["commit", when] = 1
+    module.before = lambda _: failures.wanted.__setitem__(("begin", "before"), 1)
+    one.step()  # what was built is lost, or not: it cannot be found out
+    module.before = lambda _: None
+    append(store, ("a", "x"), 2)  # so that what serves goes first
+    run_to_end(one, store, clock)
+    assert stored(module, store, SERVING)[0] == matching(store)
+    check_handled(*stored(module, store, PREVIOUS), matching(store))
 
 
 def test_what_was_proved_is_not_noted_for_a_state_that_was_rolled_back_meanwhile(
@@ -219,6 +220,41 @@ def test_a_discard_that_failed_can_be_asked_for_again_in_tables(
         one.discard_parked(2)
     one.discard_parked(2)
     assert stored(module, store, SERVING)[1].discarded == (2,)
+
+
+def test_what_served_is_kept_as_it_was_if_it_could_not_be_stored_and_then_stopped(
+    failures: Failures, clock: ManualClock, start: Any
+) -> None:
+    store, module = MemoryStore(), Noting()
+    one = start(module, store, checkpoint_events=1)
+    one.step()
+    append(store, ("a", "x"), 3)
+    failures.wanted["save_checkpoints", "before"] = 1
+    one.step()
+    one._serving.stopped = CorruptStore("the log is damaged, for a while")
+    one.rebuild()
+    for _ in range(5):
+        one.step()
+    one.rollback()
+    run_to_end(one, store, clock)
+    assert one.read(list) == [1, 2, 3]
+
+
+def test_an_event_that_cannot_be_filtered_is_parked_and_does_not_stop_the_audit(
+    clock: ManualClock, start: Any
+) -> None:
+    def wants(event: Event) -> bool:
+        if event.payload["n"] == 2:
+            raise ValueError("cannot look into it")
+        return True
+
+    store, module = MemoryStore(), Noting()
+    module.event_filter = wants
+    append(store, ("a", "x"), 3)
+    one = start(module, store, on_failure="park", retries=0)
+    run_to_end(one, store, clock)
+    found = audit(one._definition, store, one.progress)
+    assert (found.complete, found.parked) == (True, (2,))
 
 
 def test_who_follows_notices_a_rollback(
