@@ -25,9 +25,9 @@ _BODY, _HEADER = 3, 4
 class Tail:
     """The newest events of one kernel, by position; written by its committer, read by all.
 
-    Only what was acknowledged is in it, and readers use it only from one position to the next: where
-    another process has written in between, or an outcome was unknown, there is a hole, and they
-    read the store. So they see what they would see there, in the same order.
+    Only what was acknowledged is in it, and it is read only from one position to the next: where
+    another process has written in between, or an outcome was unknown, there is a hole, and the
+    store is read. So readers see what they would see there, in the same order.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Tail:
         for commit, last in zip(commits, results, strict=True):
             if isinstance(last, int):
                 for position, event in enumerate(commit.events, last - len(commit.events) + 1):
-                    if len(event[_BODY]) + len(event[_HEADER]) <= KEPT_BYTES:
+                    if _size(event) <= KEPT_BYTES:
                         events[position] = event.at(position)
         excess = len(events) - KEPT
         if excess > 0:
@@ -62,8 +62,14 @@ class Tail:
         return found
 
 
+def _size(event: tuple[Any, ...]) -> int:
+    return len(event[_BODY]) + len(event[_HEADER])
+
+
 class TailedLog:
     """An EventStore whose newest events are read from a tail, if it has them.
+
+    Given a limit, `fold_all` may look at fewer events than there are, but never at none.
 
     Args:
         store: the truth.

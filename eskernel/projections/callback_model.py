@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from eskernel.contracts import CheckpointStore
+from eskernel.errors import StoreUnavailable
 from eskernel.projections.progress import Progress
 from eskernel.values import Event
 
@@ -18,6 +19,10 @@ class CallbackModel:
         store: where the position is stored; None for a subscription without a name, which begins
             anew each time.
         key: the name it is stored under.
+
+    Attributes:
+        is_ours: whether the lease is still valid; asked before each call, as a call cannot be
+            taken back.
     """
 
     undoes = False
@@ -30,6 +35,7 @@ class CallbackModel:
         self._callback = callback
         self._store = store
         self._key = key
+        self.is_ours: Callable[[], bool] = lambda: True
         self._kept: dict[str, Progress] = {}
 
     def load(self, slot: str) -> Progress | None:
@@ -50,6 +56,11 @@ class CallbackModel:
     def handle(self, slot: str, events: Iterator[Event]) -> None:  # noqa: ARG002 - the only slot
         """Call the callback with each."""
         for event in events:
+            if not self.is_ours():
+                raise StoreUnavailable(
+                    f"{self._key}: its lease ran out while callbacks took their time, and is "
+                    "asked for again"
+                )
             self._callback(event)
 
     def is_awaited(self) -> bool:

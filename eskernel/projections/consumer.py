@@ -74,6 +74,7 @@ class Consumer:
         self._serving = self._lane(SERVING)
         self._epoch: int | None = _WITHOUT if checkpoints is None else None
         self._holder = ""
+        self._valid_until = 0.0
         self._lease_due = float("inf") if checkpoints is None else clock.monotonic()
         # Whether the lane has what is stored. Cleared whenever somebody else may have changed it.
         self._loaded = False
@@ -135,6 +136,7 @@ class Consumer:
     def _ask_for_lease(self) -> None:
         assert self._checkpoints is not None
         seconds = self._options.lease_seconds
+        asked = self._clock.monotonic()
         lease = self._checkpoints.acquire_lease(self.key, self._owner, seconds)
         epoch = lease.epoch if lease.owner == self._owner else None
         wait = seconds / _RENEWALS
@@ -146,6 +148,11 @@ class Consumer:
         elif epoch is None:
             self._look_at_others()
         self._epoch, self._holder = epoch, lease.owner
+        self._valid_until = asked + lease.seconds
+
+    def is_ours(self) -> bool:
+        """Whether the lease is valid, by this process's clock."""
+        return self._checkpoints is None or self._clock.monotonic() < self._valid_until
 
     def _lose_lease(self) -> None:
         self._epoch = None
@@ -191,7 +198,7 @@ class Consumer:
         if self._is_watching():
             return
         if not self._serving.load():
-            self._begin(self._serving, Progress(self._start, self._definition.version))
+            self._begin(self._serving, Progress.beginning(self._start, self._definition.version))
 
     def _begin(self, lane: Lane, progress: Progress) -> None:
         try:
@@ -204,8 +211,6 @@ class Consumer:
             raise CorruptStore(
                 f"{self.title} cannot begin: {type(error).__name__}: {error}; mend its init"
             ) from error
-        if self._epoch is not None:
-            lane.commit(self._epoch)  # tables are there, and a start is kept, before any event
 
     def _is_watching(self) -> bool:
         """Whether another process does the work, and this one must not."""

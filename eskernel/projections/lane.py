@@ -396,4 +396,4 @@ def _taken(events: list[Event], rest: Iterator[Event]) -> int:
 
 
 def _positions(events: list[Event]) -> list[int]:
-    return [event[_POSITION] for event in events]
+    return [event[_POSITION] for event in events]  # type: ignore[misc]  # they are in the log

@@ -10,12 +10,11 @@ long the log grows, and is finest where it is newest.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, Self
 
 WIDTH: Final = 1024
-"""Positions in the narrowest range."""
+"""Events handled in the narrowest range."""
 LIMIT: Final = 128
 """Ranges kept; at more, the older half is joined in pairs."""
 
@@ -84,25 +83,21 @@ class Ledger(NamedTuple):
             reached: the last position looked at; those without an event handled had none to handle.
         """
         ranges = list(self.ranges)
-        start, index = self.reached + 1, 0
-        while start <= reached:
-            edge = min((start // WIDTH + 1) * WIDTH, reached + 1)
-            after = bisect_left(positions, edge, index)
-            self._add(ranges, start, edge, positions[index:after])
-            start, index = edge, after
+        start, rest = self.reached + 1, positions
+        while rest or start <= reached:
+            room = WIDTH - ranges[-1].events if ranges else 0
+            if room <= 0:
+                ranges.append(Handled(start, start, 0, 0))
+                room = WIDTH
+            some, rest = rest[:room], rest[room:]
+            stop = rest[0] if rest else reached + 1
+            last = ranges[-1]
+            value = fingerprint(some, last.fingerprint)
+            ranges[-1] = Handled(last.start, stop, last.events + len(some), value)
+            start = stop
         if len(ranges) > LIMIT:
             ranges = _shortened(ranges)
         return self._replace(ranges=tuple(ranges))
-
-    @staticmethod
-    def _add(ranges: list[Handled], start: int, stop: int, positions: list[int]) -> None:
-        """Lengthen the last range if it ends within the one asked for, else begin another."""
-        last = ranges[-1] if ranges else None
-        if last is None or start % WIDTH == 0:
-            ranges.append(Handled(start, stop, len(positions), fingerprint(positions)))
-        else:
-            added = fingerprint(positions, last.fingerprint)
-            ranges[-1] = Handled(last.start, stop, last.events + len(positions), added)
 
     def proved_before(self, stop: int) -> Self:
         """Return the ledger with all ranges that end at `stop` or before among the proved."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 
 from eskernel.codec import Codec
 from eskernel.errors import CorruptStore
-from eskernel.projections.ledger import Ledger
+from eskernel.projections.ledger import Handled, Ledger
 from eskernel.values import Checkpoint, StreamId
 
 _PLAIN = Codec()
@@ -53,6 +53,11 @@ class Progress(NamedTuple):
     discarded: tuple[int, ...] = ()
     generation: int = 0
 
+    @classmethod
+    def beginning(cls, position: int, version: str) -> Self:
+        """Return the progress of who begins after a position, and has handled nothing before."""
+        return cls(position, version, Ledger(Handled(1, position + 1, 0, 0)))
+
     def moved(self, positions: list[int], reached: int) -> Self:
         """Return the progress after some more events; see `Ledger.after`."""
         return self._replace(position=reached, ledger=self.ledger.after(positions, reached))
@@ -74,6 +79,8 @@ class Progress(NamedTuple):
         Raises:
             CorruptStore: its notes cannot be read.
         """
+        if not checkpoint.notes:  # saved by somebody who notes nothing
+            return cls.beginning(checkpoint.position, checkpoint.version)
         try:
             notes: dict[str, Any] = _PLAIN.unpack(checkpoint.notes)
             return cls(

@@ -71,14 +71,14 @@ class StateModel:
     def handle(self, slot: str, events: Iterator[Event]) -> None:
         """Let the module handle events."""
         handle = self._definition.handle_event
-        state = before = self._state(slot)
+        state = self._state(slot)
         for event in events:
-            state = handle(event, state)
-        if state is None and before is not None:
-            raise InvalidProjection(
-                f"projection {self._definition.name!r}: handle_event returned None; "
-                "return the state, also when nothing changes"
-            )
+            before, state = state, handle(event, state)
+            if state is None and before is not None:
+                raise InvalidProjection(
+                    f"projection {self._definition.name!r}: handle_event returned None; "
+                    "return the state, also when nothing changes"
+                )
         self._states[slot] = state
 
     def is_awaited(self) -> bool:

@@ -140,6 +140,19 @@ def test_it_tells_how_far_it_is_and_what_it_does(kernel, store):
     assert projection.rebuilding is None
 
 
+def test_it_shows_itself_in_a_line(kernel):
+    kernel.dispatch(add(), wait_for=("sums",))
+    assert repr(kernel.projection("sums")) == "<projection 'sums': live, at 1>"
+
+
+def test_without_a_position_all_that_is_there_is_waited_for(kernel, store):
+    for _ in range(100):
+        kernel.dispatch(add())
+    projection = kernel.projection("sums")
+    projection.wait_for()
+    assert projection.position == store.last_position()
+
+
 def test_its_lag_is_what_the_log_is_ahead(start, store):
     sums, gate = Sums(), Gate()
     sums.hook = lambda event: event.position == 3 and gate()

@@ -149,7 +149,7 @@ class ReadSide:
             return Feed(self._store, **options)
         key = f"subscription/{name}"
         # As a callback of that name would store it: a name may be used as either, in turn.
-        start = Progress(wanted.from_position, VERSION).checkpoint(b"")
+        start = Progress.beginning(wanted.from_position, VERSION).checkpoint(b"")
         return DurableFeed(
             self._store,
             checkpoints_of(key, self._stores),
@@ -208,7 +208,7 @@ class ReadSide:
         view, post = View(), Post()
 
         def make() -> Consumer:
-            return Consumer(
+            consumer = Consumer(
                 definition,
                 options,
                 model,
@@ -220,6 +220,8 @@ class ReadSide:
                 self._clock,
                 start=wanted.from_position,
             )
+            model.is_ours = consumer.is_ours
+            return consumer
 
         self._run(SubscriptionActor, child, view, post, make)
         return RunningSubscription(child, view, self._store, self.registry, door, release)

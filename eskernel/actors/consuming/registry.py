@@ -41,8 +41,11 @@ class Registry:
     def remove(self, name: str) -> None:
         """Stop a consumer, and wait for its end."""
         if self._specs.pop(name, None) is not None:
-            self._have("stop_child", name)
-            self._views.pop(name).become(Status.ENDED)
+            view = self._views.pop(name)
+            try:
+                self._have("stop_child", name)
+            finally:
+                view.become(Status.ENDED)
 
     def _have(self, method: str, argument: Any) -> None:
         """Have the supervisor do something; one that is being restarted does so by itself."""

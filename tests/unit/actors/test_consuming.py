@@ -224,12 +224,30 @@ def test_when_stopped_while_the_store_is_down_it_ends_all_the_same(started, logs
     assert "consumer_not_released" in [one["event"] for one in logs]
 
 
+def test_one_that_ends_after_its_successor_came_leaves_that_one_alone(started):
+    rig, ref = started()
+    rig.post.thread = -1  # its successor's
+    assert stop_and_wait(ref, DEADLINE)
+    assert rig.post.thread == -1
+
+
 class Killed(BaseException):
     pass
 
 
 def kill(_consumer):
     raise Killed
+
+
+def test_when_it_fails_while_the_store_is_down_that_is_logged(started, logs):
+    def release(name, owner):
+        raise StoreUnavailable("made to fail")
+
+    rig, ref = started()
+    rig.store.release_lease = release
+    with pytest.raises(pykka.ActorDeadError):
+        ref.ask(Call(kill), timeout=DEADLINE)
+    eventually(lambda: "consumer_not_released" in [one["event"] for one in logs])
 
 
 def test_when_it_fails_it_listens_no_more_and_lets_go(started):

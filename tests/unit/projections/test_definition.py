@@ -157,6 +157,22 @@ def test_payloads_are_decoded_by_their_aggregate_type():
     assert Definition("totals", module()).read(sealed).payload == "the store's"
 
 
+def test_a_domain_is_told_that_it_is_none():
+    assert "looks like a domain" in refusal(
+        SimpleNamespace(init=init, handle_command=lambda command, state: [])
+    )
+
+
+def test_a_table_belongs_to_one_projection(tmp_path):
+    given = SimpleNamespace(handle_event=lambda event, connection: None, tables=TABLE)
+    store = SqlStore(f"sqlite:///{tmp_path / 'views.db'}")
+    try:
+        with pytest.raises(InvalidProjection, match="'one' and 'two' both have a table 'thing'"):
+            bind({"one": given, "two": given}, {}, (store,))
+    finally:
+        store.close()
+
+
 def test_projections_are_a_mapping_from_name_to_module():
     with pytest.raises(TypeError, match=r'a mapping such as \{"balances": balances\}, not list'):
         bind([Sums()], {}, (MemoryStore(),))

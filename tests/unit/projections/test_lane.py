@@ -20,9 +20,10 @@ from projecting_helpers import (
 from eskernel.errors import CorruptStore, NotStorable, StaleEpoch, StoreUnavailable
 from eskernel.projections.callback_model import CallbackModel
 from eskernel.projections.failing import in_words
-from eskernel.projections.lane import _LARGEST_PAGE, _SMALLEST_PAGE
+from eskernel.projections.lane import _CHUNK, _LARGEST_PAGE, _SMALLEST_PAGE
 from eskernel.projections.ledger import Ledger
 from eskernel.projections.progress import Progress
+from eskernel.projections.state_model import StateModel
 from eskernel.values import SERVING, Checkpoint
 
 
@@ -325,6 +326,60 @@ def test_errors_are_kept_in_words_of_bounded_length_that_can_be_stored():
     assert long.endswith("…")
 
 
+def test_an_error_says_once_which_event_it_met(rig, store, module):
+    append(store, *range(10))
+    always = ZeroDivisionError("the same each time")
+
+    def fail(event, state):
+        if event.position == 5:
+            raise always
+
+    module.hook = fail
+    rig(retries=3).run_on()
+    assert len(always.__notes__) == 1
+    assert "event 5 of ('thing', 'a'), at position 5" in always.__notes__[0]
+
+
+def test_a_handler_that_forgets_to_return_the_state_is_found_at_that_very_event(store):
+    class Forgetful(Sums):
+        def handle_event(self, event, state):
+            state = super().handle_event(event, state or self.init())
+            return None if event.position == 4 else state
+
+    append(store, *range(10))
+    lane = LaneRig(store, Forgetful(), retries=0, on_failure="park").begin()
+    lane.run_on()
+    assert [one.position for one in lane.lane.progress.parked] == [4]
+    assert "return the state" in lane.lane.progress.parked[0].error
+    assert lane.handled() == [1, 2, 3, 5, 6, 7, 8, 9, 10]
+
+
+class Awaited(StateModel):
+    """One for whose commit somebody waits."""
+
+    def is_awaited(self):
+        return True
+
+
+def test_a_page_ends_early_when_somebody_waits_for_its_commit(store, module):
+    append(store, *range(1000))
+    lane = LaneRig(store, module)
+    lane.lane._model = lane.model = Awaited(lane.definition, store, KEY)
+    lane.begin()
+    assert max(pages(lane)) <= _CHUNK
+    assert lane.handled() == list(range(1, 1001))
+
+
+@pytest.mark.parametrize("culprit", [150, 450])
+def test_in_a_large_page_too_the_failing_event_is_found(rig, store, module, culprit):
+    append(store, *range(1000))
+    module.hook = fails_at(culprit)
+    lane = rig(retries=0, on_failure="park")
+    lane.lane._page = 600
+    lane.run_on()
+    assert lane.handled() == [one for one in range(1, 1001) if one != culprit]
+
+
 # A state that cannot be stored.
 
 
@@ -533,6 +588,54 @@ def test_a_handler_that_meets_a_store_that_is_down_is_not_blamed(rig, store, mod
     module.hook = lambda *_: None
     lane.run()
     assert lane.handled() == list(range(1, 11))
+
+
+def test_a_filter_that_meets_a_store_that_is_down_is_not_blamed(store):
+    append(store, *range(10))
+    asking = once(unavailable)
+    module = Sums(event_filter=lambda event: event.position != 5 or asking() is None)
+    lane = LaneRig(store, module, on_failure="park", retries=0).begin()
+    with pytest.raises(StoreUnavailable):
+        lane.lane.advance(1)
+    lane.run()
+    assert lane.handled() == list(range(1, 11))
+
+
+class Losing(StateModel):
+    """One that has to ask a store to undo, which may be down."""
+
+    down = False
+
+    def undo(self, slot):
+        if self.down:
+            unavailable()
+        return super().undo(slot)
+
+
+def test_an_undo_that_fails_is_made_good_before_anything_else(store, module):
+    append(store, *range(10))
+    module.hook = fails_at(5)
+    lane = LaneRig(store, module, on_failure="park", retries=0)
+    lane.lane._model = lane.model = model = Losing(lane.definition, store, KEY)
+    lane.begin()
+    lane.run_on()
+    append(store, *range(10))
+    module.hook = fails_at(5, 15)
+    aside = lane.lane.progress.parked[0]
+    model.down = True
+    for attempt in (
+        lambda: lane.lane.advance(1),
+        lambda: lane.lane.advance(1),
+        lambda: lane.lane.retry(aside, 1),
+        lambda: lane.lane.discard(aside, 1),
+    ):
+        with pytest.raises(StoreUnavailable):
+            attempt()
+    model.down = False
+    lane.lane.discard(aside, 1)
+    assert lane.lane.progress.discarded == (5,)
+    lane.run_on()
+    assert lane.handled() == [one for one in range(1, 21) if one not in (5, 15)]
 
 
 # Without a lease.

@@ -82,10 +82,19 @@ def test_a_long_ledger_stays_short_and_says_the_same(pages, cuts):
 
 
 def test_the_newest_ranges_are_the_narrowest():
-    ledger = paged([], range(WIDTH, 1000 * WIDTH, WIDTH), 1000 * WIDTH)
-    widths = [one.stop - one.start for one in ledger.ranges[:-1]]
+    ledger = Ledger()
+    for start in range(1, 600 * WIDTH, WIDTH):
+        ledger = ledger.after(list(range(start, start + WIDTH)), start + WIDTH - 1)
+    widths = [one.events for one in ledger.ranges[:-1]]
     assert widths[-1] == WIDTH
-    assert widths[0] > 8 * WIDTH
+    assert widths[0] > 4 * WIDTH
+
+
+def test_a_gap_between_two_positions_costs_no_ranges():
+    """As in a store that counts in large steps, or for who begins late."""
+    ledger = Ledger().after([5, 10**15], 10**15)
+    assert ledger.ranges == (handled(1, 10**15 + 1, [5, 10**15]),)
+    assert len(ledger.after([10**16], 10**17).ranges) == 1
 
 
 @given(rising, st.lists(st.integers(1, 5000)), st.integers(0, 5001))

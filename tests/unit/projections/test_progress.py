@@ -24,10 +24,16 @@ def test_a_stream_id_comes_back_as_a_tuple_of_two():
     assert isinstance(found.parked[0], Parked)
 
 
+def test_a_checkpoint_without_notes_has_handled_nothing_before_it():
+    progress = Progress.of(Checkpoint(7, "v", b"", b""))
+    assert progress == Progress.beginning(7, "v")
+    assert progress.ledger.reached == 7
+    assert progress.moved([9], 10).ledger.ranges[0].start == 8
+
+
 @pytest.mark.parametrize(
     "notes",
     [
-        b"",
         b"\xc1",
         Codec().pack({}, "notes"),
         Codec().pack([1], "notes"),
