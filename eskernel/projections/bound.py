@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from eskernel.contracts import CheckpointStore
 from eskernel.errors import InvalidProjection
@@ -11,6 +11,9 @@ from eskernel.projections.definition import Definition, Unpack
 from eskernel.projections.options import Projection
 from eskernel.projections.read_model import RebuildableModel
 from eskernel.projections.state_model import StateModel
+
+
+_SHORTEST_PATIENCE: Final = 1.0  # seconds
 
 
 class Bound(NamedTuple):
@@ -42,7 +45,7 @@ class Bound(NamedTuple):
             # Only who has tables imports SQLAlchemy.
             from eskernel.projections.tables import TableModel  # noqa: PLC0415
 
-            patience = self.options.lease_seconds
+            patience = max(_SHORTEST_PATIENCE, self.options.lease_seconds)
             return TableModel(definition, self.store, self.key, patience=patience)
         return StateModel(definition, self.store, self.key)
 

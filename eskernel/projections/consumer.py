@@ -226,8 +226,8 @@ class Consumer:
     def _watch(self) -> None:
         found = self._model.peek(SERVING)
         if found is not None:
-            before, self._serving.progress = self._serving.progress, found
-            self._serving.committed = found
+            before = self._serving.progress
+            self._serving.restart_at(found)
             if found.position < before.position and found.generation != before.generation:
                 self.view.reach(found.position)  # it was rolled back
 

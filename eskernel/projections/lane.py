@@ -1,48 +1,44 @@
-"""Lane: one slot of a read model on its way along the log."""
+"""Lane: one slot of a read model on its way along the log.
+
+Longer than most modules: what becomes of an event that fails is one argument with how pages are
+handled and committed. Reading them, and the bookkeeping of commits, are elsewhere.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from operator import length_hint
 from time import perf_counter
 from typing import Any, Final
 
 from eskernel.contracts import Clock, EventStore
-from eskernel.errors import CorruptStore, EskernelError, StaleEpoch, StoreUnavailable
+from eskernel.errors import StaleEpoch, StoreUnavailable
+from eskernel.projections.commits import Commits
 from eskernel.projections.definition import Definition
 from eskernel.projections.failing import Failure, delay, in_words, told
 from eskernel.projections.options import Projection
+from eskernel.projections.pages import Pages, taken
 from eskernel.projections.progress import Parked, Progress
 from eskernel.projections.read_model import ReadModel
 from eskernel.values import Event, Range
 
-_SMALLEST_PAGE: Final = 16
-_LARGEST_PAGE: Final = 4000
 _CHUNK: Final = 200
 """Events handled before it is asked whether somebody waits for the commit."""
 _HANDLING: Final = 0.005
 _HANDLING_EAGERLY: Final = 0.02
 """Seconds that handling a page should take, the latter with a commit after each: whoever reads the
 state, or waits to write, waits no longer."""
-_POSITION: Final = Event._fields.index("position")
-_COMMIT_SHARE: Final = 10
-"""Commits that are not urgent take at most one part in so many of the time."""
 
 # Of these, no event is guilty. (A payload that cannot be decoded is its event's own fault.)
-_NOT_THE_EVENTS = (StaleEpoch, StoreUnavailable)
-_NOT_THE_STATES = (StaleEpoch, StoreUnavailable, CorruptStore)
+_NOT_THE_EVENTS: Final = (StaleEpoch, StoreUnavailable)
 
 
 class Lane:
     """Reads pages of events, hands them to the read model and commits; used by one thread.
 
-    Invariants:
-
-    - `progress` says what the model's uncommitted work contains, `committed` what its last commit
-      does: each matching position up to theirs, once, in order, parked and discarded ones aside.
-    - When an event fails, the model is brought to just before it, and that is committed, before it
-      is tried again, alone.
+    Invariant: of its positions, `progress` and `committed`, everything before is handled: each
+    matching event once, in order, parked and discarded ones aside. When an event fails, the model
+    is brought to just before it, and that is committed, before it is tried again, alone.
 
     Args:
         definition: the module.
@@ -64,25 +60,27 @@ class Lane:
         clock: Clock,
         rng: random.Random,
     ) -> None:
-        self.slot = slot
-        self.progress = self.committed = Progress(0, definition.version)
         self.failure: Failure | None = None
         self.stopped: Exception | None = None
         self._definition = definition
         self._options = options
         self._model = model
-        self._store = store
         self._clock = clock
         self._rng = rng
-        self._page = _SMALLEST_PAGE
-        self._uncommitted = 0
-        # Whether an undo has failed: nothing may be handled before it is made good.
-        self._is_lost = False
-        self._last: Event | None = None
-        self._commit_after = 0.0
-        # After a commit that failed because of an event nobody knows: events in the next commits,
-        # halved until it is known which, and the position up to which that goes on.
-        self._few: tuple[int, int] | None = None
+        seconds = _HANDLING_EAGERLY if model.eager else _HANDLING
+        self._pages = Pages(definition, store, seconds)
+        beginning = Progress(0, definition.version)
+        self._commits = Commits(model, slot, options, clock, beginning)
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come."""
+        return self._commits.progress
+
+    @property
+    def committed(self) -> Progress:
+        """How far what it has done is committed."""
+        return self._commits.committed
 
     @property
     def error(self) -> Exception | None:
@@ -91,23 +89,27 @@ class Lane:
 
     def load(self) -> bool:
         """Make current what is stored; return whether there is anything."""
-        found = self._model.load(self.slot)
+        found = self._model.load(self._commits.slot)
         if found is None:
             return False
-        self._restart_at(found)
+        self.restart_at(found)
         return True
 
     def begin(self, progress: Progress) -> None:
         """Begin with an empty state; raises what the user's `init` raises."""
-        self._model.begin(self.slot, progress)
-        self._restart_at(progress)
+        self._model.begin(self._commits.slot, progress)
+        self.restart_at(progress)
 
-    def _restart_at(self, progress: Progress) -> None:
-        self.progress = self.committed = progress
+    def restart_at(self, progress: Progress, slot: str | None = None) -> None:
+        """Go on from what is stored.
+
+        Args:
+            progress: what it has come to.
+            slot: where it is, if that has changed.
+        """
+        self._commits.slot = slot or self._commits.slot
+        self._commits.restart_at(progress)
         self.failure = self.stopped = None
-        self._uncommitted = 0
-        self._is_lost = False
-        self._few = None
 
     def advance(self, epoch: int | None) -> bool:
         """Handle the next page.
@@ -123,13 +125,14 @@ class Lane:
         """
         if self.stopped is not None:
             return False
-        if self._is_lost:
+        commits, pages = self._commits, self._pages
+        if commits.is_lost:
             self._undo()
-        if self._uncommitted and not self._model.undoes:
+        if commits.uncommitted and not self._model.undoes:
             self.commit(epoch)  # or a crash would repeat more than a page
         stop = None if self.failure is None else self.failure.position
-        limit = self._page if self._few is None else min(self._page, self._few[0])
-        events, reached = self._read(Range(self.progress.position + 1, stop), limit)
+        limit = pages.size if commits.few is None else min(pages.size, commits.few.events)
+        events, reached = pages.read(Range(self.progress.position + 1, stop), limit)
         if reached <= self.progress.position:
             if self.failure is not None:
                 return self._try_again(self.failure, epoch)
@@ -137,30 +140,13 @@ class Lane:
             return self.progress.position < reached  # the commit has found an event at fault
         begun = perf_counter()
         if self._handle_in_chunks(events, reached):
-            handling = perf_counter() - begun
-            if self._model.eager or self._few is not None:
+            pages.adapt(len(events), perf_counter() - begun)
+            if self._model.eager or commits.few is not None:
                 self._commit_if_anything(epoch)
             self._commit_if_due(epoch)
-            self._adapt(len(events), handling)
         return True
 
-    def _read(self, range: Range, limit: int) -> tuple[list[Event], int]:
-        definition = self._definition
-        events: list[Event] = []
-        try:
-            _, reached = self._store.fold_all(
-                _collect,
-                events,
-                range,
-                limit=limit,
-                types=definition.event_types,
-                aggregate_types=definition.aggregate_types,
-            )
-        except EskernelError:
-            raise
-        except Exception as error:
-            raise StoreUnavailable.because(error, outcome_unknown=False) from error
-        return events, reached
+    # Handling.
 
     def _handle_in_chunks(self, events: list[Event], reached: int) -> bool:
         """Hand events to the model, as long as nobody waits; return whether none has failed."""
@@ -183,16 +169,14 @@ class Lane:
         rest = iter(chosen)
         try:
             if chosen:
-                self._model.handle(self.slot, rest)
+                self._model.handle(self._commits.slot, rest)
         except _NOT_THE_EVENTS:
             self._after_failure(chosen, rest)
             raise
         except Exception as error:  # noqa: BLE001 - the user's, whatever it is
             self._note_failure(self._after_failure(chosen, rest), error)
             return False
-        self._uncommitted += len(chosen)
-        self._last = chosen[-1] if chosen else self._last
-        self.progress = self.progress.moved(_positions(chosen), reached)
+        self._commits.note(chosen, reached)
         return True
 
     def _choose(self, events: list[Event]) -> list[Event] | None:
@@ -203,8 +187,10 @@ class Lane:
         except _NOT_THE_EVENTS:
             raise
         except Exception as error:  # noqa: BLE001 - the user's, whatever it is
-            self._note_failure(events[_taken(events, rest) - 1], error)
+            self._note_failure(events[taken(events, rest) - 1], error)
             return None
+
+    # Failing.
 
     def _after_failure(self, chosen: list[Event], rest: Iterator[Event]) -> Event:
         """Make `progress` true again: undo, or if nothing can be undone, count what was done.
@@ -212,24 +198,23 @@ class Lane:
         Returns:
             The event that was being handled.
         """
-        done = max(_taken(chosen, rest) - 1, 0)
+        done = max(taken(chosen, rest) - 1, 0)
         failing = chosen[done]
         if self._model.undoes:
             self._undo()
         elif done:
             assert failing.position is not None
-            self._uncommitted += done
-            self.progress = self.progress.moved(_positions(chosen[:done]), failing.position - 1)
+            self._commits.note(chosen[:done], failing.position - 1)
         return failing
 
     def _undo(self) -> None:
-        self.progress = self.committed  # or less would be there than is shown, if undoing fails
-        self._uncommitted = 0
-        self._is_lost = True
-        self.progress = self.committed = self._model.undo(self.slot)
-        self._is_lost = False
+        self._commits.undo()
+        self._forget_handled()
+
+    def _forget_handled(self) -> None:
+        """Forget a failure that is past: only the answer to its commit was lost."""
         if self.failure is not None and self.failure.position <= self.progress.position:
-            self.failure = None  # it was handled: only the answer to its commit was lost
+            self.failure = None
 
     def _note_failure(self, event: Event, error: Exception) -> None:
         """Note that an event failed: to be retried, or the end of it."""
@@ -253,12 +238,12 @@ class Lane:
             return self.stopped is None
         if self._clock.monotonic() < failure.retry_at:
             return False
-        events, reached = self._read(Range(failure.position, failure.position + 1), 1)
+        events, reached = self._pages.read(Range(failure.position, failure.position + 1), 1)
         if not self._handle(events, reached):
             return True
         self._commit_if_anything(epoch)
-        if self.failure is failure and self.progress.position >= failure.position:
-            self.failure = None
+        if self.failure is failure:
+            self._forget_handled()
         return True
 
     def _give_up(self, failure: Failure, epoch: int | None) -> None:
@@ -266,21 +251,49 @@ class Lane:
         if self._options.on_failure != "park" or len(parked) >= self._options.parked_limit:
             self.stopped = failure.error
             return
-        position = failure.position
         aside = failure.parked(int(self._clock.time() * 1000))
-        self.progress = self.progress.moved([position], position)._replace(parked=(*parked, aside))
-        self._uncommitted += 1
-        self._last = failure.event
+        self._commits.note([failure.event], failure.position)
+        self._commits.progress = self.progress._replace(parked=(*parked, aside))
         self.failure = None
         self.commit(epoch)
+
+    # Commits.
+
+    def commit(self, epoch: int | None) -> None:
+        """Commit what was handled; raises as `advance`."""
+        try:
+            blamed = self._commits.commit(epoch)
+        finally:
+            self._forget_handled()
+        if blamed is not None:
+            self._note_failure(*blamed)
+
+    def _commit_if_anything(self, epoch: int | None) -> None:
+        if self._commits.is_lost:
+            self._undo()
+        if self._commits.is_anything():
+            self.commit(epoch)
+
+    def _commit_if_due(self, epoch: int | None) -> None:
+        if self._commits.is_due():
+            self.commit(epoch)
+
+    def waits_until(self) -> float:
+        """Return when it has something to do even without new events, on the monotonic clock."""
+        if self.stopped is not None:
+            return float("inf")
+        return self._commits.due_at() if self.failure is None else self.failure.retry_at
+
+    # What no event does.
 
     def retry(self, aside: Parked, epoch: int | None) -> None:
         """Try a parked event once more; raises what its handler raises, which is noted."""
         self._commit_if_anything(epoch)
         others = self._others(aside)
-        events, _ = self._read(Range(aside.position, aside.position + 1), 1)
+        events, _ = self._pages.read(Range(aside.position, aside.position + 1), 1)
         try:
-            self._model.handle(self.slot, iter(self._definition.chosen(iter(events))))
+            chosen = self._definition.chosen(iter(events))
+            self._model.handle(self._commits.slot, iter(chosen))
             self._replace(epoch, parked=others)
         except _NOT_THE_EVENTS:
             self._undo()
@@ -304,96 +317,9 @@ class Lane:
         """Note that what was handled before a position was compared with the log."""
         self._commit_if_anything(epoch)
         ledger = self.progress.ledger.proved_before(stop)
-        self._put(self.progress._replace(ledger=ledger), epoch)
+        self._commits.put(self.progress._replace(ledger=ledger), epoch)
 
     def _replace(self, epoch: int | None, **changes: Any) -> None:
-        """Commit a change of the progress that no event makes."""
+        """Commit a change of the state that no next event makes."""
         generation = self.progress.generation + 1
-        self._put(self.progress._replace(generation=generation, **changes), epoch)
-
-    def _put(self, progress: Progress, epoch: int | None) -> None:
-        try:
-            self._model.commit(self.slot, progress, epoch)
-        except Exception:
-            self._undo()
-            raise
-        self.progress = self.committed = progress
-
-    # Commits.
-
-    def commit(self, epoch: int | None) -> None:
-        """Commit what was handled; raises as `advance`."""
-        begun = perf_counter()
-        try:
-            self._model.commit(self.slot, self.progress, epoch)
-        except _NOT_THE_STATES:
-            self._undo_commit()
-            raise
-        except Exception as error:  # noqa: BLE001 - of an event in it
-            self._blame(error)
-            return
-        self.committed = self.progress
-        self._uncommitted = 0
-        if self._few is not None and self.progress.position >= self._few[1]:
-            self._few = None
-        pause = _COMMIT_SHARE * (perf_counter() - begun)
-        pause = max(self._options.checkpoint_seconds, pause)
-        self._commit_after = self._clock.monotonic() + pause
-
-    def _undo_commit(self) -> None:
-        """Undo after a commit that failed; what is not undone, as it is whole, is still due."""
-        committed, count, upto = self.committed, self._uncommitted, self.progress.position
-        self._undo()
-        if self.progress.position >= upto:
-            self.committed, self._uncommitted = committed, count
-
-    def _blame(self, error: Exception) -> None:
-        """Find the event because of which a commit failed: by commits of half as many."""
-        count, last, upto = self._uncommitted, self._last, self.progress.position
-        self._undo_commit()
-        if self.progress.position >= upto:  # the state could be stored, so no event is guilty
-            raise StoreUnavailable.because(error, outcome_unknown=True) from error
-        if count > 1 or last is None:
-            self._few = (max(1, count // 2), upto)
-        else:
-            self._note_failure(last, error)
-
-    def _commit_if_anything(self, epoch: int | None) -> None:
-        if self._is_lost:
-            self._undo()
-        if self._uncommitted or self.progress.parked is not self.committed.parked:
-            self.commit(epoch)
-
-    def _commit_if_due(self, epoch: int | None) -> None:
-        moved = self.progress.position > self.committed.position
-        many = self._uncommitted >= self._options.checkpoint_events
-        if moved and (many or self._clock.monotonic() >= self._commit_after):
-            self.commit(epoch)
-
-    def _adapt(self, count: int, handling: float) -> None:
-        """Choose the next page's size."""
-        target = _HANDLING_EAGERLY if self._model.eager else _HANDLING
-        fitting = int(count * target / handling) if count and handling > 0 else _LARGEST_PAGE
-        self._page = max(1, min(fitting, self._page * 2, _LARGEST_PAGE))
-
-    def waits_until(self) -> float:
-        """Return when it has something to do even without new events, on the monotonic clock."""
-        if self.failure is not None and self.stopped is None:
-            return self.failure.retry_at
-        if self.progress.position > self.committed.position and self.stopped is None:
-            return self._commit_after
-        return float("inf")
-
-
-def _collect(events: list[Event], event: Event) -> list[Event]:
-    events.append(event)
-    return events
-
-
-def _taken(events: list[Event], rest: Iterator[Event]) -> int:
-    """Return how many events an iterator over a list has handed out."""
-    return len(events) - length_hint(rest)
-
-
-def _positions(events: list[Event]) -> list[int]:
-    return [event[_POSITION] for event in events]  # type: ignore[misc]  # they are in the log
+        self._commits.put(self.progress._replace(generation=generation, **changes), epoch)

@@ -113,8 +113,7 @@ class Projector(Consumer):
         except Exception:
             self._loaded = False  # what is stored will tell
             raise
-        lane.slot = SERVING
-        lane.progress = lane.committed = built
+        lane.restart_at(built, SERVING)
         self._serving, self._building, self._frozen = lane, None, False
 
     def _commit_all(self, epoch: int) -> None:

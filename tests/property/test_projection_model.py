@@ -38,7 +38,7 @@ from projection_helpers import (
 from sqlalchemy.exc import IntegrityError
 
 from eskernel.errors import NotStorable, ProjectionBusy, StaleEpoch, StoreUnavailable
-from eskernel.projections import lane as lane_module
+from eskernel.projections import lane, pages
 from eskernel.projections.audit import audit
 from eskernel.projections.projector import Projector
 from eskernel.projections.read_model import BUILDING, PREVIOUS
@@ -59,9 +59,9 @@ GUILTY = (HandlerFailed, NotStorable, IntegrityError)
 @pytest.fixture(autouse=True)
 def _small_and_predictable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have pages of a few events, whose size depends on no real time."""
-    monkeypatch.setattr(lane_module, "_SMALLEST_PAGE", 2)
-    monkeypatch.setattr(lane_module, "_LARGEST_PAGE", 4)
-    monkeypatch.setattr(lane_module, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(pages, "SMALLEST", 2)
+    monkeypatch.setattr(pages, "LARGEST", 4)
+    monkeypatch.setattr(lane, "perf_counter", lambda: 0.0)
 
 
 class Crash(BaseException):

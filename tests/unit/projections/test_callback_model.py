@@ -42,6 +42,10 @@ def test_with_a_store_the_position_is_found_by_others():
     assert store.load_checkpoint(KEY).state == b""
 
 
+def test_nobody_waits_for_a_callback():
+    assert not CallbackModel(print, None, KEY).is_awaited()
+
+
 def test_without_a_lease_nothing_is_stored():
     store = ProbedStore()
     model = CallbackModel(print, store, KEY)

@@ -302,6 +302,54 @@ def test_a_follower_that_nothing_was_stored_for_waits(process, store):
     assert (mine.view.status, mine.view.position) == (Status.FOLLOWING, 0)
 
 
+def test_a_follower_begins_with_nothing_where_nothing_is_stored_yet(process, store):
+    store.acquire_lease(KEY, "somebody", 60)
+    append(store, *range(10))
+    mine = process(lease_seconds=60)
+    mine.run()
+    assert (mine.consumer.active, store.saves) == (False, [])
+    assert mine.handled() == list(range(1, 11))
+
+
+def calling(process, store, got, **options):
+    """Return a process whose consumer calls back, and asks whether the lease is still its own."""
+    models = []
+
+    def callback(event):
+        got.append(event.position)
+        mine.module.hook(event, None)
+
+    def model(_):
+        models.append(CallbackModel(callback, store, KEY))
+        return models[-1]
+
+    mine = process(model=model, **options)
+    models[-1].is_ours = mine.consumer.is_ours
+    return mine
+
+
+def test_no_callback_is_called_after_the_lease_has_run_out(process, store):
+    append(store, *range(10))
+    got = []
+    mine = calling(process, store, got, lease_seconds=60, first_retry=2.0)
+    mine.module.hook = lambda event, _: event.position == 4 and mine.clock.advance(61)
+    mine.step()
+    assert got == [1, 2, 3, 4]
+    assert "lease ran out while callbacks took their time" in str(mine.view.error)
+    mine.run_on(1.0)
+    assert got == list(range(1, 11))
+    assert stored(store).position == 10
+
+
+def test_without_checkpoints_there_is_no_lease_to_run_out(process, store):
+    append(store, *range(10))
+    got = []
+    mine = calling(process, store, got, checkpoints=False)
+    mine.module.hook = lambda event, _: mine.clock.advance(1e6)
+    mine.run()
+    assert got == list(range(1, 11))
+
+
 # Failures.
 
 

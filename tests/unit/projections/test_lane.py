@@ -19,9 +19,11 @@ from projecting_helpers import (
 
 from eskernel.errors import CorruptStore, NotStorable, StaleEpoch, StoreUnavailable
 from eskernel.projections.callback_model import CallbackModel
+from eskernel.projections.definition import Definition
 from eskernel.projections.failing import in_words
-from eskernel.projections.lane import _CHUNK, _LARGEST_PAGE, _SMALLEST_PAGE
+from eskernel.projections.lane import _CHUNK
 from eskernel.projections.ledger import Ledger
+from eskernel.projections.pages import LARGEST, SMALLEST
 from eskernel.projections.progress import Progress
 from eskernel.projections.state_model import StateModel
 from eskernel.values import SERVING, Checkpoint
@@ -88,14 +90,14 @@ def pages(lane):
 def test_pages_grow_while_they_are_quick(rig, store):
     append(store, *range(2000))
     sizes = pages(rig())
-    assert sizes[0] == _SMALLEST_PAGE
-    assert _SMALLEST_PAGE < max(sizes) <= _LARGEST_PAGE
+    assert sizes[0] == SMALLEST
+    assert SMALLEST < max(sizes) <= LARGEST
 
 
 def test_pages_of_slow_handlers_shrink_to_a_single_event(rig, store, module):
     append(store, *range(20))
     module.hook = lambda *_: time.sleep(0.02)
-    assert pages(rig()) == [_SMALLEST_PAGE, 1, 1, 1, 1]
+    assert pages(rig()) == [SMALLEST, 1, 1, 1, 1]
 
 
 def test_events_it_does_not_want_are_passed_over(store):
@@ -363,8 +365,7 @@ class Awaited(StateModel):
 
 def test_a_page_ends_early_when_somebody_waits_for_its_commit(store, module):
     append(store, *range(1000))
-    lane = LaneRig(store, module)
-    lane.lane._model = lane.model = Awaited(lane.definition, store, KEY)
+    lane = LaneRig(store, module, Awaited(Definition("sums", module), store, KEY))
     lane.begin()
     assert max(pages(lane)) <= _CHUNK
     assert lane.handled() == list(range(1, 1001))
@@ -375,7 +376,7 @@ def test_in_a_large_page_too_the_failing_event_is_found(rig, store, module, culp
     append(store, *range(1000))
     module.hook = fails_at(culprit)
     lane = rig(retries=0, on_failure="park")
-    lane.lane._page = 600
+    lane.lane._pages.size = 600
     lane.run_on()
     assert lane.handled() == [one for one in range(1, 1001) if one != culprit]
 
@@ -615,8 +616,8 @@ class Losing(StateModel):
 def test_an_undo_that_fails_is_made_good_before_anything_else(store, module):
     append(store, *range(10))
     module.hook = fails_at(5)
-    lane = LaneRig(store, module, on_failure="park", retries=0)
-    lane.lane._model = lane.model = model = Losing(lane.definition, store, KEY)
+    model = Losing(Definition("sums", module), store, KEY)
+    lane = LaneRig(store, module, model, on_failure="park", retries=0)
     lane.begin()
     lane.run_on()
     append(store, *range(10))
@@ -697,7 +698,7 @@ def test_while_a_callbacks_position_cannot_be_stored_it_is_called_with_one_page_
     for _ in range(10):
         with pytest.raises(StoreUnavailable):
             lane.lane.advance(1)
-    assert got == list(range(1, _SMALLEST_PAGE + 1))
+    assert got == list(range(1, SMALLEST + 1))
     del store.before["save_checkpoints"]
     lane.run()
     assert got == list(range(1, 201))

@@ -19,7 +19,7 @@ from projection_helpers import (
 )
 
 from eskernel.errors import CorruptStore, StoreUnavailable
-from eskernel.projections import lane
+from eskernel.projections import pages
 from eskernel.projections.audit import audit
 from eskernel.projections.read_model import PREVIOUS
 from eskernel.testing import ManualClock
@@ -100,7 +100,7 @@ def test_a_row_that_was_written_at_last_is_not_written_again_if_its_commit_fails
 def test_events_in_front_of_one_that_fails_are_not_passed_over_if_they_spoil_the_commit(
     clock: ManualClock, start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "_SMALLEST_PAGE", 3)
+    monkeypatch.setattr(pages, "SMALLEST", 3)
     store, module = MemoryStore(), Noting()
     append(store, ("a", "x"), 3)
     module.spoiling[1] = 2
