@@ -12,7 +12,6 @@ from eskernel.projections.options import Projection
 from eskernel.projections.read_model import RebuildableModel
 from eskernel.projections.state_model import StateModel
 
-
 _SHORTEST_PATIENCE: Final = 1.0  # seconds
 
 

@@ -27,6 +27,7 @@ class CallbackModel:
 
     undoes = False
     eager = True
+    opening = 0.0
     shared = True
 
     def __init__(

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import random
-from typing import Final
 
 from eskernel.contracts import CheckpointStore, Clock, EventStore
-from eskernel.errors import CorruptStore, EskernelError, StaleEpoch, StoreUnavailable
+from eskernel.errors import (
+    CorruptStore,
+    EskernelError,
+    ProjectionBusy,
+    StaleEpoch,
+    StoreUnavailable,
+)
 from eskernel.projections.definition import Definition
 from eskernel.projections.failing import delay
 from eskernel.projections.lane import Lane
+from eskernel.projections.lease_keeper import LeaseKeeper
 from eskernel.projections.options import Projection
-from eskernel.projections.progress import Progress
+from eskernel.projections.progress import Parked, Progress
 from eskernel.projections.read_model import ReadModel
 from eskernel.projections.view import Status, View
 from eskernel.values import SERVING
-
-_RENEWALS: Final = 3
-"""How often a lease is renewed while it is valid."""
-_WITHOUT: Final = 0
-"""The epoch of who needs no lease, as nothing is stored."""
 
 
 class Consumer:
@@ -63,19 +64,14 @@ class Consumer:
         self._options = options
         self._model = model
         self._store = store
-        self._checkpoints = checkpoints
         self.key = key
         self.title = f"{key.partition('/')[0]} {definition.name!r}"
-        self._owner = owner
         self._clock = clock
         self._start = start
         self._rng = random.Random(seed)  # noqa: S311 - jitter
         self.view = view
         self._serving = self._lane(SERVING)
-        self._epoch: int | None = _WITHOUT if checkpoints is None else None
-        self._holder = ""
-        self._valid_until = 0.0
-        self._lease_due = float("inf") if checkpoints is None else clock.monotonic()
+        self.lease = LeaseKeeper(checkpoints, key, owner, options.lease_seconds, clock)
         # Whether the lane has what is stored. Cleared whenever somebody else may have changed it.
         self._loaded = False
         self._outages = 0
@@ -94,7 +90,7 @@ class Consumer:
     @property
     def active(self) -> bool:
         """Whether this process holds the lease."""
-        return self._epoch is not None
+        return self.lease.epoch is not None
 
     def step(self) -> float:
         """Do a share of the work; raises nothing but what interrupts the thread.
@@ -103,14 +99,15 @@ class Consumer:
             Seconds until there may be more to do; 0 for at once.
         """
         try:
-            if self._clock.monotonic() >= self._lease_due:
+            if self.lease.is_due():
                 self._ask_for_lease()
             if not self._loaded:
                 self._load()
                 self._loaded = True
             more = self._work()
         except StaleEpoch:
-            self._lose_lease()
+            self.lease.lose()
+            self._loaded = False
             return 0.0
         except StoreUnavailable as error:
             return self._outage(error)
@@ -134,30 +131,10 @@ class Consumer:
     # The lease.
 
     def _ask_for_lease(self) -> None:
-        assert self._checkpoints is not None
-        seconds = self._options.lease_seconds
-        asked = self._clock.monotonic()
-        lease = self._checkpoints.acquire_lease(self.key, self._owner, seconds)
-        epoch = lease.epoch if lease.owner == self._owner else None
-        wait = seconds / _RENEWALS
-        if epoch is None:
-            wait = min(wait, max(lease.seconds, 0.0))
-        self._lease_due = self._clock.monotonic() + wait
-        if epoch != self._epoch or lease.owner != self._holder:
+        if self.lease.ask():
             self._loaded = False
-        elif epoch is None:
+        elif self.lease.epoch is None:
             self._look_at_others()
-        self._epoch, self._holder = epoch, lease.owner
-        self._valid_until = asked + lease.seconds
-
-    def is_ours(self) -> bool:
-        """Whether the lease is valid, by this process's clock."""
-        return self._checkpoints is None or self._clock.monotonic() < self._valid_until
-
-    def _lose_lease(self) -> None:
-        self._epoch = None
-        self._loaded = False
-        self._lease_due = self._clock.monotonic()
 
     def _look_at_others(self) -> None:
         """Notice what the process that holds the lease has done, beside handling events."""
@@ -168,8 +145,8 @@ class Consumer:
         Raises:
             EskernelError: it could not be done; the lease then runs out.
         """
-        if self._loaded and self._epoch is not None and self._serving.stopped is None:
-            self._commit_all(self._epoch)
+        if self._loaded and self.lease.epoch is not None and self._serving.stopped is None:
+            self._commit_all(self.lease.epoch)
         self.abandon()
 
     def abandon(self) -> None:
@@ -179,9 +156,7 @@ class Consumer:
             StoreUnavailable: it could not be done; the lease then runs out.
         """
         self._model.close()
-        epoch, self._epoch = self._epoch, None
-        if self._checkpoints is not None and epoch is not None:
-            self._checkpoints.release_lease(self.key, self._owner)
+        self.lease.release()
 
     def _commit_all(self, epoch: int) -> None:
         if self._serving.progress != self._serving.committed:
@@ -203,8 +178,8 @@ class Consumer:
     def _begin(self, lane: Lane, progress: Progress) -> None:
         try:
             lane.begin(progress)
-            if self._epoch is not None:
-                lane.commit(self._epoch)  # so that it can be seen, and an empty table queried
+            if self.lease.epoch is not None:
+                lane.commit(self.lease.epoch)  # so that it can be seen, and an empty table queried
         except EskernelError:
             raise
         except Exception as error:
@@ -214,14 +189,14 @@ class Consumer:
 
     def _is_watching(self) -> bool:
         """Whether another process does the work, and this one must not."""
-        return self._model.shared and self._epoch is None
+        return self._model.shared and self.lease.epoch is None
 
     def _work(self) -> bool:
         """Do a share of the work; return whether there is more."""
         if self._is_watching():
             self._watch()
             return False
-        return self._serving.advance(self._epoch)
+        return self._serving.advance(self.lease.epoch)
 
     def _watch(self) -> None:
         found = self._model.peek(SERVING)
@@ -231,11 +206,48 @@ class Consumer:
             if found.position < before.position and found.generation != before.generation:
                 self.view.reach(found.position)  # it was rolled back
 
+    # What is asked of it; on the thread that steps.
+
+    def retry_parked(self, position: int) -> None:
+        """Try a parked event again.
+
+        Raises:
+            LookupError: no event is parked there.
+            ProjectionBusy: another process holds the lease.
+            Exception: whatever the handler raises; the event stays parked.
+        """
+        epoch = self._require_lease()
+        self._serving.retry(self._parked_at(position), epoch)
+
+    def discard_parked(self, position: int) -> None:
+        """Give a parked event up; raises LookupError and ProjectionBusy as `retry_parked`."""
+        epoch = self._require_lease()
+        self._serving.discard(self._parked_at(position), epoch)
+
+    def resume(self) -> None:
+        """Try again where it has stopped; does nothing if it has not."""
+        self._loaded = False
+        self.lease.ask_soon()
+
+    def _require_lease(self) -> int:
+        epoch, holder = self.lease.epoch, self.lease.holder
+        if not self._loaded or epoch is None:
+            why = f"{holder} holds its lease" if holder else "it has not started"
+            raise ProjectionBusy(f"{self.title} is not this process's to change now: {why}")
+        return epoch
+
+    def _parked_at(self, position: int) -> Parked:
+        for one in self._serving.progress.parked:
+            if one.position == position:
+                return one
+        raise LookupError(f"{self.title} has no event parked at position {position}")
+
     # What others see.
 
     def _show(self, *, more: bool) -> None:
         lane, view = self._serving, self.view
         view.parked = lane.progress.parked
+        view.active = self.active
         view.version = lane.progress.version
         self._reach()
         error = lane.error
@@ -260,5 +272,5 @@ class Consumer:
 
     def _pause(self) -> float:
         now = self._clock.monotonic()
-        due = min(self._lease_due, self._serving.waits_until()) - now
+        due = min(self.lease.due, self._serving.waits_until()) - now
         return max(0.001, min(self._options.poll_interval, due))

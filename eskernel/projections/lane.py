@@ -139,8 +139,9 @@ class Lane:
             self._commit_if_due(epoch)
             return self.progress.position < reached  # the commit has found an event at fault
         begun = perf_counter()
-        if self._handle_in_chunks(events, reached):
-            pages.adapt(len(events), perf_counter() - begun)
+        handled = self._handle_in_chunks(events, reached)
+        if handled is not None:
+            pages.adapt(handled, perf_counter() - begun - self._model.opening)
             if self._model.eager or commits.few is not None:
                 self._commit_if_anything(epoch)
             self._commit_if_due(epoch)
@@ -148,18 +149,22 @@ class Lane:
 
     # Handling.
 
-    def _handle_in_chunks(self, events: list[Event], reached: int) -> bool:
-        """Hand events to the model, as long as nobody waits; return whether none has failed."""
+    def _handle_in_chunks(self, events: list[Event], reached: int) -> int | None:
+        """Hand events to the model, as long as nobody waits.
+
+        Returns:
+            How many there were time for; None if one has failed.
+        """
         rest = events
         while len(rest) > _CHUNK:
             some, rest = rest[:_CHUNK], rest[_CHUNK:]
             position = some[-1].position
             assert position is not None
             if not self._handle(some, position):
-                return False
+                return None
             if self._model.is_awaited():
-                return True
-        return self._handle(rest, reached)
+                return len(events) - len(rest)
+        return len(events) if self._handle(rest, reached) else None
 
     def _handle(self, events: list[Event], reached: int) -> bool:
         """Hand events to the model; return whether all were handled."""

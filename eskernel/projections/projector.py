@@ -7,7 +7,7 @@ from typing import Any
 from eskernel.errors import CorruptStore, ProjectionBusy, StaleEpoch, StoreUnavailable
 from eskernel.projections.consumer import Consumer
 from eskernel.projections.lane import Lane
-from eskernel.projections.progress import Parked, Progress
+from eskernel.projections.progress import Progress
 from eskernel.projections.read_model import BUILDING, PREVIOUS, RebuildableModel
 from eskernel.projections.view import Rebuild, Status
 from eskernel.values import SERVING
@@ -35,11 +35,11 @@ class Projector(Consumer):
         if self._is_watching():
             return
         self._frozen = self._serving.progress.version != self._definition.version
-        if self._epoch is None:
+        if self.lease.epoch is None:
             return
         if self._frozen:
-            self._return_to_previous(self._epoch)
-        self._resume_rebuild(self._epoch)
+            self._return_to_previous(self.lease.epoch)
+        self._resume_rebuild(self.lease.epoch)
 
     def _return_to_previous(self, epoch: int) -> None:
         """Serve again what served before, if this version made it: a deployment taken back."""
@@ -87,14 +87,14 @@ class Projector(Consumer):
     def _work(self) -> bool:
         more = False if self._frozen else super()._work()
         lane = self._building
-        if lane is None or self._epoch is None:
+        if lane is None or self.lease.epoch is None:
             return more
         try:
-            more = lane.advance(self._epoch) or more
+            more = lane.advance(self.lease.epoch) or more
         except CorruptStore as error:
             lane.stopped = error  # what serves may be past it
         if self._is_whole(lane.progress) and lane.failure is None and lane.stopped is None:
-            self._promote(lane, self._epoch)
+            self._promote(lane, self.lease.epoch)
         return more or self._building is None
 
     def _is_whole(self, built: Progress) -> bool:
@@ -171,35 +171,14 @@ class Projector(Consumer):
         self._model.roll_back(serving, again, epoch)
         self.view.reach(again.position)
 
-    def retry_parked(self, position: int) -> None:
-        """Try a parked event again.
-
-        Raises:
-            LookupError: no event is parked there.
-            ProjectionBusy: another process holds the lease.
-            Exception: whatever the handler raises; the event stays parked.
-        """
-        epoch = self._require_lease()
-        self._serving.retry(self._parked_at(position), epoch)
-
-    def discard_parked(self, position: int) -> None:
-        """Give a parked event up; raises LookupError and ProjectionBusy as `retry_parked`."""
-        epoch = self._require_lease()
-        self._serving.discard(self._parked_at(position), epoch)
-
-    def resume(self) -> None:
-        """Try again where it has stopped; does nothing if it has not."""
-        self._loaded = False
-        self._lease_due = self._clock.monotonic()
-
     def note_proved(self, stop: int, generation: int) -> bool:
         """Note what an audit has proved; return whether it could be stored."""
         progress = self._serving.progress
         # After a rollback, say, the lane does not know yet what is stored.
-        if not self._loaded or self._epoch is None or progress.generation != generation:
+        if not self._loaded or self.lease.epoch is None or progress.generation != generation:
             return False
         try:
-            self._serving.note_proved(stop, self._epoch)
+            self._serving.note_proved(stop, self.lease.epoch)
         except (StaleEpoch, StoreUnavailable):
             return False  # the next audit proves it again
         return True
@@ -224,18 +203,6 @@ class Projector(Consumer):
         behind = self.progress.position < self.view.position
         return behind and not self._frozen and self._serving.stopped is None
 
-    def _require_lease(self) -> int:
-        if not self._loaded or self._epoch is None:
-            holder = f"{self._holder} holds its lease" if self._holder else "it has not started"
-            raise ProjectionBusy(f"{self.title} is not this process's to change now: {holder}")
-        return self._epoch
-
-    def _parked_at(self, position: int) -> Parked:
-        for one in self._serving.progress.parked:
-            if one.position == position:
-                return one
-        raise LookupError(f"{self.title} has no event parked at position {position}")
-
     # What others see.
 
     def _show(self, *, more: bool) -> None:
@@ -243,11 +210,11 @@ class Projector(Consumer):
         super()._show(more=more)
 
     def _show_rebuild(self) -> None:
-        lane = self._building
-        self.view.rebuild = None
+        lane, found = self._building, None
         if lane is not None:
             target = max(self._target, self._serving.progress.position)
-            self.view.rebuild = Rebuild(lane.progress.position, target, lane.error)
+            found = Rebuild(lane.progress.position, target, lane.error)
+        self.view.rebuild = found  # in one step, for those who wait for its end
 
     def _status(self, *, more: bool) -> Status:
         return Status.REBUILDING if self._frozen else super()._status(more=more)

@@ -21,12 +21,14 @@ class ReadModel(Protocol):
         undoes: whether work that is not committed can be undone. If not, as with callbacks that
             reach out into the world, what has been handled stays handled.
         eager: whether work becomes visible by its commit only, so that each page is committed.
+        opening: seconds it took to begin the work handled last: to wait for others who write.
         shared: whether all processes share one copy, which only the holder of the lease may change;
             else each process has its own.
     """
 
     undoes: bool
     eager: bool
+    opening: float
     shared: bool
 
     def load(self, slot: str) -> Progress | None:

@@ -37,6 +37,7 @@ class StateModel:
 
     undoes = True
     eager = False
+    opening = 0.0
     shared = False
 
     def __init__(self, definition: Definition, store: CheckpointStore, key: str) -> None:

@@ -72,6 +72,7 @@ class View:
         parked: the events put aside.
         rebuild: the rebuild under way, if any.
         version: of the code that made what is visible.
+        active: whether this process holds the lease.
     """
 
     def __init__(self, position: int = 0) -> None:
@@ -81,6 +82,7 @@ class View:
         self.parked: tuple[Parked, ...] = ()
         self.rebuild: Rebuild | None = None
         self.version = ""
+        self.active = False
         # Appended to and removed from in single steps. A waiter is in the list before it looks at
         # `position`, and `position` is set before the list is looked through: so one of the two
         # notices. One whose thread was interrupted before it could leave is removed when told.

@@ -54,7 +54,7 @@ one = projector(
     {module}(), store, owner="paused", lease_seconds={lease}, checkpoint_events=1,
     first_retry=0.001, longest_retry=0.01,
 )
-while one._holder in ("", "paused"):
+while one.lease.holder in ("", "paused"):
     one.step()
 for _ in range(20):
     one.step()
@@ -115,7 +115,7 @@ def test_a_paused_process_that_wakes_after_a_takeover_writes_nothing(
         run_to_end(one, store)
         append_mixed(store, 5)
         run_to_end(one, store)
-        one._commit_all(one._epoch or 0)
+        one._commit_all(one.lease.epoch or 0)
         before = everything(module, store)
         os.kill(paused.pid, signal.SIGCONT)
         assert line_of(paused) == "woken"

@@ -13,7 +13,13 @@ from domains import order
 from eskernel import Command
 from eskernel.actors.bell import Bell
 from eskernel.actors.supervision import stop_and_wait
-from eskernel.errors import InvalidProjection, KernelStopped, StoreUnavailable
+from eskernel.errors import (
+    InvalidProjection,
+    KernelStopped,
+    NotProjected,
+    ProjectionBusy,
+    StoreUnavailable,
+)
 from eskernel.projections.view import Status
 
 
@@ -97,7 +103,7 @@ def test_a_callback_passes_over_what_is_not_asked_for(start):
     for n, kind in enumerate("abab"):
         kernel.dispatch(typed(kind, n))
         kernel.dispatch(typed(kind, n, aggregate_type="other"))
-    assert subscription.wait_for(8)
+    subscription.wait_for(8)
     assert got == [8]
 
 
@@ -120,7 +126,7 @@ def test_from_the_last_position_only_what_comes_is_handed_out(start, store):
     assert iterator.next(0) is None
     kernel.dispatch(add(n=2))
     assert numbers([iterator.next(5)]) == [2]
-    assert callback.wait_for(2)
+    callback.wait_for(2)
     assert numbers(got) == [2]
 
 
@@ -145,7 +151,7 @@ def test_a_callback_gets_everything_in_order(start):
     subscription = kernel.subscribe(got.append)
     for n in range(50, 200):
         kernel.dispatch(add(f"of {n % 3}", n))
-    assert subscription.wait_for(200)
+    subscription.wait_for(200)
     assert numbers(got) == [*range(200)]
     assert [event.position for event in got] == [*range(1, 201)]
     eventually(lambda: subscription.status is Status.LIVE)
@@ -167,7 +173,7 @@ def test_an_actor_that_dies_in_the_middle_of_a_page_repeats_it_at_most(start, na
             raise SystemExit("in the middle of a page")
 
     subscription = kernel.subscribe(handle, name=name)
-    assert subscription.wait_for(1000, timeout=20)
+    subscription.wait_for(1000, timeout=20)
     assert not deaths
     assert sorted(set(got)) == [*range(1, 1001)]
     runs, begin = [], 0
@@ -185,11 +191,11 @@ def test_an_actor_that_is_stopped_by_somebody_goes_on_without_a_repetition(start
     subscription = kernel.subscribe(lambda event: got.append(event.position), name="mailer")
     for n in range(5):
         done = kernel.dispatch(add(n=n))
-        assert subscription.wait_for(done.position)
+        subscription.wait_for(done.position)
         stop_and_wait(actor_of(kernel, "subscription/mailer"), 5)
         eventually(lambda: actor_of(kernel, "subscription/mailer"))
     done = kernel.dispatch(add(n=9))
-    assert subscription.wait_for(done.position)
+    subscription.wait_for(done.position)
     assert got == [*range(1, 7)]
 
 
@@ -206,11 +212,11 @@ def test_a_callback_that_hangs_holds_up_nobody_else_and_fills_no_memory(start, s
         for n in range(1, 20):
             kernel.dispatch(command("add_all", [n] * 100), timeout=5)
         assert time.monotonic() - begun < 10
-        assert other.wait_for(1901, timeout=10)
+        other.wait_for(1901, timeout=10)
         assert len(others) == 1901
         assert store.handed - handed <= 1901  # the other's: nothing waits for the one that hangs
         assert hanging.position == 0
-    assert hanging.wait_for(1901, timeout=10)
+    hanging.wait_for(1901, timeout=10)
 
 
 def test_without_a_hint_it_takes_the_poll_interval_at_most(start, monkeypatch):
@@ -222,7 +228,7 @@ def test_without_a_hint_it_takes_the_poll_interval_at_most(start, monkeypatch):
     for n in range(1, 4):
         begun = time.monotonic()
         kernel.dispatch(add(n=n))
-        assert callback.wait_for(n)
+        callback.wait_for(n)
         assert arrived[-1] - begun < 0.2 + 0.3
     with kernel.subscribe(from_position=3) as iterator:
         assert iterator.next(0) is None
@@ -237,7 +243,7 @@ def test_a_hint_spares_the_poll_interval(start):
     for n in range(1, 4):
         eventually(lambda: callback.status is Status.LIVE)
         kernel.dispatch(add(n=n))
-        assert callback.wait_for(n, timeout=5)
+        callback.wait_for(n, timeout=5)
 
 
 def test_a_callback_that_fails_is_called_again_and_at_last_stopped_before_the_event(start):
@@ -256,7 +262,8 @@ def test_a_callback_that_fails_is_called_again_and_at_last_stopped_before_the_ev
     eventually(lambda: subscription.status is Status.STOPPED)
     assert isinstance(subscription.error, ZeroDivisionError)
     assert (subscription.position, subscription.lag) == (1, 2)
-    assert not subscription.wait_for(2, timeout=5)  # and does not wait for it
+    with pytest.raises(NotProjected, match="has stopped before position 2"):
+        subscription.wait_for(2, timeout=5)  # and does not wait for it
     assert [position for position, _ in tried] == [1, 2, 2, 2, 2]
     times = [when for _, when in tried[1:]]
     pauses = [after - before for before, after in pairwise(times)]
@@ -264,7 +271,7 @@ def test_a_callback_that_fails_is_called_again_and_at_last_stopped_before_the_ev
     subscription.close()
     got = []
     mended = kernel.subscribe(lambda event: got.append(event.position), name="mailer")
-    assert mended.wait_for(3)
+    mended.wait_for(3)
     assert got == [2, 3]
 
 
@@ -281,7 +288,7 @@ def test_an_event_that_fails_for_good_is_parked_if_so_wanted(start):
     subscription = kernel.subscribe(handle, **options)
     for n in range(5):
         kernel.dispatch(add(n=n))
-    assert subscription.wait_for(5)
+    subscription.wait_for(5)
     assert got == [1, 3, 5]
     eventually(lambda: [one.position for one in subscription.parked] == [2, 4])
     assert {one.attempts for one in subscription.parked} == {2}
@@ -300,7 +307,7 @@ def test_a_callback_may_dispatch(start):
         kernel.dispatch(add("a", n))
     eventually(lambda: kernel.state_of(TYPE, "doubled")[0]["count"] == 20)
     assert kernel.state_of(TYPE, "doubled")[0]["total"] == 2 * sum(range(20))
-    assert subscription.wait_for(40)
+    subscription.wait_for(40)
 
 
 def test_a_callback_may_close_its_subscription_and_is_not_called_again(start, store):
@@ -336,8 +343,42 @@ def test_after_close_a_callback_is_not_called(start):
     called = len(got)
     assert called < 1000
     kernel.dispatch(add())
-    assert not subscription.wait_for(1001, timeout=0.05)
+    with pytest.raises(ProjectionBusy, match="was closed; subscribe again"):
+        subscription.wait_for(1001, timeout=0.05)
+    with pytest.raises(ProjectionBusy, match="was closed; subscribe again"):
+        subscription.retry(1)
     assert (len(got), subscription.status) == (called, Status.ENDED)
+
+
+def test_a_callback_goes_on_where_it_has_stopped_and_with_what_it_has_parked(start):
+    kernel = start()
+    kernel.dispatch(command("add_all", [1, 2, 3]))
+    got, broken = [], {2}
+
+    def handle(event):
+        if event.position in broken:
+            raise ValueError("not now")
+        got.append(event.position)
+
+    stopping = kernel.subscribe(handle, retries=0)
+    eventually(lambda: stopping.status is Status.STOPPED)
+    assert "at position 2" in stopping.error.__notes__[0]
+    broken.clear()
+    stopping.resume()
+    stopping.wait_for()
+    assert got == [1, 2, 3]
+    broken.add(2)
+    parking = kernel.subscribe(handle, retries=0, on_failure="park")
+    parking.wait_for()
+    assert [one.position for one in parking.parked] == [2]
+    with pytest.raises(ValueError, match="not now"):
+        parking.retry(2)
+    broken.clear()
+    parking.retry(2)
+    assert (got[3:], parking.position) == ([1, 3, 2], 3)
+    eventually(lambda: parking.parked == ())
+    with pytest.raises(LookupError, match="no event parked at position 2"):
+        parking.discard(2)
 
 
 def test_a_callback_that_hangs_is_left_behind_when_it_is_closed(start, monkeypatch):
@@ -368,7 +409,7 @@ def test_stop_ends_iterators_and_callbacks(start):
     iterators = [kernel.subscribe(), kernel.subscribe(name="one"), kernel.subscribe(name="two")]
     callback = kernel.subscribe(called.append)
     kernel.dispatch(add())
-    assert callback.wait_for(1)
+    callback.wait_for(1)
     got = []
     threads = [threading.Thread(target=lambda one=one: got.append([*one])) for one in iterators]
     for thread in threads:
@@ -380,7 +421,8 @@ def test_stop_ends_iterators_and_callbacks(start):
     assert [len(events) for events in got] == [1, 1, 1]
     assert all(one.closed and one.next(5) is None for one in iterators)
     assert callback.status is Status.ENDED
-    assert not callback.wait_for(2, timeout=5)
+    with pytest.raises(KernelStopped):
+        callback.wait_for(2, timeout=5)
     callback.close()
     for one in iterators:
         one.close()
@@ -421,7 +463,7 @@ def test_a_callback_with_a_name_goes_on_after_a_restart(start, store):
         kernel = start()
         subscription = kernel.subscribe(lambda event: got.append(event.position), name="mailer")
         done = kernel.dispatch(add(n=n))
-        assert subscription.wait_for(done.position)
+        subscription.wait_for(done.position)
         kernel.stop()
     assert got == [1, 2, 3]
 
@@ -447,7 +489,7 @@ def test_a_name_may_be_an_iterators_and_then_a_callbacks_and_again_an_iterators(
         kernel.dispatch(add(n=turn))
         position = 5 + 2 * turn
         with kernel.subscribe(lambda event: got.append(event.position), name="mailer") as callback:
-            assert callback.wait_for(position)
+            callback.wait_for(position)
         assert got[-1] == position
         kernel.dispatch(add(n=turn))
         with kernel.subscribe(name="mailer") as iterator:
@@ -462,7 +504,7 @@ def test_what_a_callback_has_parked_is_there_after_an_iterator_of_its_name(start
     kernel = start()
     kernel.dispatch(add())
     with kernel.subscribe(fail, name="mailer", on_failure="park", retries=0) as callback:
-        assert callback.wait_for(1)
+        callback.wait_for(1)
     kernel.dispatch(add())
     with kernel.subscribe(name="mailer") as iterator:
         assert all_there_is(iterator) == [2]
@@ -528,8 +570,8 @@ def test_every_other_name_is_kept(start, name):
     kernel.dispatch(add())
     anonymous = kernel.subscribe(lambda _event: None)
     with kernel.subscribe(lambda _event: None, name=name) as callback:
-        assert callback.wait_for(1)
-    assert anonymous.wait_for(1)
+        callback.wait_for(1)
+    anonymous.wait_for(1)
     kernel.dispatch(add())
     assert all_there_is(kernel.subscribe(name=name)) == [2]
 

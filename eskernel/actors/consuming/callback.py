@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import pykka
 
+from eskernel.actors.consuming.actor import Post
 from eskernel.actors.consuming.registry import Registry
+from eskernel.actors.consuming.running import RunningConsumer
 from eskernel.contracts import EventStore
-from eskernel.errors import StoreUnavailable
-from eskernel.projections.progress import Parked
+from eskernel.errors import EskernelError, ProjectionBusy, StoreUnavailable
 from eskernel.projections.view import Status, View
 from eskernel.values import Event
 
@@ -47,13 +48,16 @@ class Door:
         return self._inside == threading.get_ident()
 
 
-class RunningSubscription:
+class RunningSubscription(RunningConsumer):
     """A callback that an actor calls with each event; see `Kernel.subscribe`.
 
     Args:
-        name: of its actor.
+        name: what the user calls it, or a number.
+        child: the name of its actor.
         view: what the actor shows.
+        post: where it is.
         store: the log.
+        timeout: seconds to wait for the actor, unless told otherwise.
         registry: what runs the actor.
         door: in front of the callback.
         on_close: called when it is closed and the actor has ended.
@@ -62,55 +66,20 @@ class RunningSubscription:
     def __init__(
         self,
         name: str,
+        child: str,
         view: View,
+        post: Post,
         store: EventStore,
+        timeout: float,
         registry: Registry,
         door: Door,
         on_close: Callable[[], Any],
     ) -> None:
-        self.name = name
-        self._view = view
-        self._store = store
+        super().__init__("subscription", name, view, post, store, timeout)
+        self._child = child
         self._registry = registry
         self._door = door
         self._on_close = on_close
-
-    @property
-    def position(self) -> int:
-        """The callback was called with every matching event up to this position."""
-        return self._view.position
-
-    @property
-    def lag(self) -> int:
-        """How many positions the log is ahead; reads the log's newest position."""
-        return max(0, self._store.last_position() - self._view.position)
-
-    @property
-    def status(self) -> Status:
-        """What it is doing."""
-        return self._view.status
-
-    @property
-    def error(self) -> Exception | None:
-        """What has failed; None when all is well."""
-        return self._view.error
-
-    @property
-    def parked(self) -> tuple[Parked, ...]:
-        """The events that were put aside because the callback failed."""
-        return self._view.parked
-
-    def wait_for(self, position: int, timeout: float = 5.0) -> bool:
-        """Wait until the callback was called with everything up to a position.
-
-        Args:
-            position: of the log.
-            timeout: seconds to wait at most.
-
-        Returns:
-            Whether it was.
-        """
-        return self._view.wait_for(position, timeout)
 
     def close(self) -> None:
         """Let the present call end, store the position of a named one, and call no more.
@@ -123,14 +92,19 @@ class RunningSubscription:
             return
         self._door.shut = True
         if self._door.is_inside():  # whose end cannot be waited for here
-            threading.Thread(target=self._end, name=f"end of {self.name}", daemon=True).start()
+            threading.Thread(target=self._end, name=f"end of {self._child}", daemon=True).start()
         else:
             self._end()
+
+    def _ended(self) -> EskernelError:
+        if self._door.shut:
+            return ProjectionBusy(f"{self._title} was closed; subscribe again")
+        return super()._ended()
 
     def _end(self) -> None:
         try:
             with suppress(pykka.Timeout):  # it hangs, and is left behind
-                self._registry.remove(self.name)
+                self._registry.remove(self._child)
         finally:
             self._view.become(Status.ENDED)
             self._on_close()

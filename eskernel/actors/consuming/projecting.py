@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
-import pykka
-
-from eskernel.actors.aggregate.limits import check_seconds
-from eskernel.actors.consuming.actor import Call, Post
-from eskernel.actors.supervision import ask
+from eskernel.actors.consuming.actor import Post
+from eskernel.actors.consuming.running import RunningConsumer
 from eskernel.contracts import EventStore
-from eskernel.errors import DispatchTimeout, KernelStopped, NotProjected, ReentrantDispatch
 from eskernel.projections.audit import Audit, audit
 from eskernel.projections.bound import Bound
-from eskernel.projections.progress import Parked
-from eskernel.projections.projector import Projector
-from eskernel.projections.view import Rebuild, Status, View
-from eskernel.values import Accepted
-
-_LOOK_AGAIN: Final = 0.005  # seconds
+from eskernel.projections.view import Rebuild, View
 
 
-class RunningProjection:
+class RunningProjection(RunningConsumer):
     """A projection of a running kernel; every method is thread-safe.
 
     What changes it (`rebuild`, `cancel_rebuild`, `rollback`, `retry`, `discard`) is refused with
@@ -41,22 +30,8 @@ class RunningProjection:
     def __init__(
         self, bound: Bound, view: View, post: Post, store: EventStore, timeout: float
     ) -> None:
+        super().__init__("projection", bound.definition.name, view, post, store, timeout)
         self._bound = bound
-        self._view = view
-        self._post = post
-        self._store = store
-        self._timeout = timeout
-
-    def __repr__(self) -> str:
-        view = self._view
-        return f"<projection {self.name!r}: {view.status.value}, at {view.position}>"
-
-    # Looking.
-
-    @property
-    def name(self) -> str:
-        """The name it is registered under."""
-        return self._bound.definition.name
 
     @property
     def state(self) -> Any:
@@ -84,83 +59,14 @@ class RunningProjection:
         return self._ask(lambda projector: projector.read(function), timeout)
 
     @property
-    def position(self) -> int:
-        """Everything up to this position is visible."""
-        return self._view.position
-
-    @property
-    def lag(self) -> int:
-        """How many positions the log is ahead; reads the log's newest position."""
-        return max(0, self._store.last_position() - self._view.position)
-
-    @property
-    def status(self) -> Status:
-        """What it is doing."""
-        return self._view.status
-
-    @property
-    def error(self) -> Exception | None:
-        """What has failed; None when all is well."""
-        return self._view.error
-
-    @property
     def version(self) -> str:
         """Of the module that made what is visible."""
         return self._view.version
 
     @property
-    def parked(self) -> tuple[Parked, ...]:
-        """The events that were put aside because they failed."""
-        return self._view.parked
-
-    @property
     def rebuilding(self) -> Rebuild | None:
         """The rebuild under way, with its progress; None if there is none."""
         return self._view.rebuild
-
-    def wait_for(
-        self,
-        position: int | None = None,
-        timeout: float | None = None,
-        *,
-        accepted: Accepted | None = None,
-    ) -> None:
-        """Return when everything up to a position is visible.
-
-        Args:
-            position: of the log, for example `Accepted.position`; None for the newest there is.
-            timeout: seconds to wait; None for the kernel's `dispatch_timeout`.
-            accepted: the outcome whose events are waited for, to be told in the error.
-
-        Raises:
-            NotProjected: it is not in time, or the projection has stopped before it.
-            KernelStopped: the kernel was stopped.
-        """
-        seconds = self._timeout if timeout is None else timeout
-        check_seconds("timeout", seconds)
-        view = self._view
-        if position is None:
-            position = self._store.last_position()
-        if view.wait_for(position, seconds):
-            return
-        if view.status is Status.ENDED:
-            raise KernelStopped("it was stopped while a projection was waited for")
-        why = f"did not see position {position} within {seconds:g} s"
-        if view.status is Status.STOPPED:
-            why = (
-                f"has stopped before position {position}: {view.error!r}; "
-                "mend it and start again, or call resume()"
-            )
-        raise NotProjected(
-            f"projection {self.name!r} {why}; it is at {view.position}"
-            + ("" if accepted is None else "; the command's events are stored"),
-            self.name,
-            position,
-            view.position,
-            accepted,
-        ) from view.error
-
-    # Changing.
 
     def rebuild(self) -> None:
         """Build it anew from position 0, beside what serves, and switch when that has caught up.
@@ -184,23 +90,6 @@ class RunningProjection:
         """
         self._ask(lambda projector: projector.rollback())
 
-    def retry(self, position: int) -> None:
-        """Handle a parked event now, at the end of all that was handled since.
-
-        Raises:
-            LookupError: no event is parked at this position.
-            Exception: whatever the handler raises; the event stays parked.
-        """
-        self._ask(lambda projector: projector.retry_parked(position))
-
-    def discard(self, position: int) -> None:
-        """Give a parked event up; raises LookupError if none is parked at this position."""
-        self._ask(lambda projector: projector.discard_parked(position))
-
-    def resume(self) -> None:
-        """Have a projection that has stopped try its event again."""
-        self._ask(lambda projector: projector.resume())
-
     def audit(self, *, full: bool = False) -> Audit:
         """Compare what was handled with the log, on this thread; see `Kernel.audit`."""
         progress = self._ask(lambda projector: projector.progress)
@@ -209,31 +98,3 @@ class RunningProjection:
         if stop > progress.ledger.proved.stop:
             self._ask(lambda projector: projector.note_proved(stop, generation))
         return found
-
-    def _ask(self, function: Callable[[Projector], Any], timeout: float | None = None) -> Any:
-        """Have the actor run a function; one that is being restarted is waited for."""
-        seconds = self._timeout if timeout is None else timeout
-        check_seconds("timeout", seconds)
-        if threading.get_ident() == self._post.thread:
-            raise ReentrantDispatch(
-                f"projection {self.name!r} asked for itself, in a handler of its own"
-            )
-        deadline = time.monotonic() + seconds
-        while self._view.status is not Status.ENDED:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            ref = self._post.ref
-            if ref is not None:
-                try:
-                    return ask(ref, Call(function), left)
-                except pykka.ActorDeadError:
-                    pass
-                except pykka.Timeout:
-                    break
-            time.sleep(_LOOK_AGAIN)
-        else:
-            raise KernelStopped("it was stopped")
-        raise DispatchTimeout(
-            f"projection {self.name!r} did not answer within {seconds:g} s", started=True
-        )

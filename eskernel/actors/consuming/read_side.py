@@ -68,13 +68,14 @@ class ReadSide:
         self._unpackers = unpackers
         self._bell = bell
         self._clock = clock
+        self._timeout = timeout
         self.registry = Registry()
         self._owner = f"{platform.node()[:100]}/{os.getpid()}/{uuid.uuid4()}"
         self._numbers = itertools.count(1)
         self._names = Names()
         # Set before all that is registered is ended, looked at after registering: one closes it.
         self._over = False
-        self._running = {name: self._project(bound, timeout) for name, bound in projections.items()}
+        self._running = {name: self._project(bound) for name, bound in projections.items()}
         self._unhook = store.on_append(bell.ring) if isinstance(store, HintingEventStore) else None
 
     def projection(self, name: str) -> RunningProjection:
@@ -169,7 +170,7 @@ class ReadSide:
             self._unhook()
         self.registry.end()
 
-    def _project(self, bound: Bound, timeout: float) -> RunningProjection:
+    def _project(self, bound: Bound) -> RunningProjection:
         view, post = View(), Post()
 
         def make() -> Projector:
@@ -186,7 +187,7 @@ class ReadSide:
             )
 
         self._run(ProjectionActor, bound.key, view, post, make)
-        return RunningProjection(bound, view, post, self._store, timeout)
+        return RunningProjection(bound, view, post, self._store, self._timeout)
 
     def _call(
         self,
@@ -220,11 +221,21 @@ class ReadSide:
                 self._clock,
                 start=wanted.from_position,
             )
-            model.is_ours = consumer.is_ours
+            model.is_ours = consumer.lease.is_valid
             return consumer
 
         self._run(SubscriptionActor, child, view, post, make)
-        return RunningSubscription(child, view, self._store, self.registry, door, release)
+        return RunningSubscription(
+            name or f"#{number}",
+            child,
+            view,
+            post,
+            self._store,
+            self._timeout,
+            self.registry,
+            door,
+            release,
+        )
 
     def _run(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from time import perf_counter
 from typing import Any, NoReturn
 
 from sqlalchemy import Connection
@@ -48,6 +49,7 @@ class TableModel:
 
     undoes = True
     eager = True
+    opening = 0.0
     shared = True
 
     def __init__(
@@ -157,7 +159,9 @@ class TableModel:
     def _open(self, slot: str) -> None:
         """Begin a transaction for a slot."""
         serving = self._names(SERVING) if slot in self._begun else ()
+        begun = perf_counter()
         self._work.open(slot)
+        self.opening = perf_counter() - begun
         if slot in self._begun:
             with self._work.failing() as transaction:
                 self._slots.check_free(transaction.connection, slot, serving)

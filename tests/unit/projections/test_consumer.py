@@ -182,7 +182,7 @@ def test_who_lost_the_lease_writes_nothing_more_and_follows(process, store):
     taken.run()
     append(store, *range(5))
     epoch = store.load_checkpoint(KEY).epoch
-    mine.consumer._lease_due = float("inf")  # it does not know
+    mine.consumer.lease.due = float("inf")  # it does not know
     mine.clock.advance(1000)
     mine.run()
     assert not mine.consumer.active
@@ -324,7 +324,7 @@ def calling(process, store, got, **options):
         return models[-1]
 
     mine = process(model=model, **options)
-    models[-1].is_ours = mine.consumer.is_ours
+    models[-1].is_ours = mine.consumer.lease.is_valid
     return mine
 
 

@@ -99,6 +99,25 @@ def test_meanwhile_the_old_state_serves_and_follows(process, store):
     assert mine.handled() == list(range(1, store.last_position() + 1))
 
 
+def test_a_rebuild_is_seen_from_when_it_was_asked_for_until_it_is_done(process, store):
+    append(store, *range(300))
+    mine = process()
+    mine.run()
+    mine.consumer.rebuild()
+    assert mine.view.rebuild == (0, 300, None)
+    shown = []
+
+    class Noting(type(mine.view)):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if name == "rebuild":
+                shown.append(value is not None)
+
+    mine.view.__class__ = Noting
+    mine.run()
+    assert shown == sorted(shown, reverse=True)  # never away in between
+
+
 def test_the_rebuild_of_nothing_is_done_at_once(process, store):
     mine = process()
     mine.run()
