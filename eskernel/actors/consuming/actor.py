@@ -86,12 +86,12 @@ class ConsumerActor(SupervisedActor):
     def on_wake(self) -> None:
         """Take a step and plan the next."""
         listener = self._listener
-        listener.told = False
+        told, listener.told = listener.told, False
         begun, used = time.monotonic(), time.thread_time()
         pause = self._consumer.step()
         self._log_changes()
         now = time.monotonic()
-        if listener.told and not self._consumer.view.is_awaited:
+        if (told or listener.told) and not self._consumer.view.is_awaited:
             used = time.thread_time() - used
             due = begun + used * len(self._bell.listeners) / _SHARE
             self._rested = self.wake_at = min(max(now + _REST, due), now + _LONGEST_REST)

@@ -9,9 +9,9 @@ SQLite takes to find it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from sqlalchemy import Connection, Executable, Select, Text, bindparam, func, select
@@ -41,7 +41,9 @@ _FOUND: Final = (
     .where(_COLUMNS.append_id == bindparam("append_id"))
     .limit(None)  # an append may be longer than a page
 )
-_POSITION: Final = 0  # its place in a row
+_POSITION, _AGGREGATE_TYPE, _TYPE = 0, 1, 4  # their places in a row
+_SAMPLE: Final = 64
+"""Events of a page that are looked at here, to see how many of them are wanted."""
 _IN_RANGE: Final = (_COLUMNS.position >= bindparam("start"), _COLUMNS.position < bindparam("stop"))
 _LOG: Final = _EVENT.where(*_IN_RANGE).order_by(_COLUMNS.position).limit(bindparam("count"))
 _LOOKED_AT: Final = _LOG.with_only_columns(_COLUMNS.position).subquery()
@@ -49,6 +51,7 @@ _REACHED: Final = select(func.count(), func.max(_LOOKED_AT.c.position)).select_f
 _LAST_IN_TABLE: Final = select(func.max(_COLUMNS.position))
 
 Rows = Sequence[Read]
+_Look = Callable[[Connection, int, int, int], tuple[Rows, int, int]]
 
 
 def stream_page(connection: Connection, stream_id: StreamId, start: int, stop: int) -> Rows:
@@ -77,10 +80,49 @@ def log_page(
     Returns:
         Those of the types asked for, how many were looked at, and the position of the last.
     """
-    bounds = {"start": start, "stop": stop, "count": count}
     if types is None and aggregate_types is None:
-        rows = _rows(connection, _LOG, bounds)
-        return rows, len(rows), rows[-1][_POSITION] if rows else 0
+        return _whole(connection, start, stop, count)
+    sample, looked_at, reached = _whole(connection, start, stop, min(count, _SAMPLE))
+    wanted = _filtered(sample, types, aggregate_types)
+    if looked_at < _SAMPLE or looked_at == count:
+        return wanted, looked_at, reached
+    # Where most events are wanted, passing over the others here costs less than looking at the page
+    # twice; where few are, the database passes over them at once.
+    read: _Look = (
+        _whole if len(wanted) * 2 > looked_at else partial(_look_for, types, aggregate_types)
+    )
+    rest, more, last = read(connection, reached + 1, stop, count - looked_at)
+    found = [*wanted, *_filtered(rest, types, aggregate_types)]
+    return found, looked_at + more, last if more else reached
+
+
+def _whole(connection: Connection, start: int, stop: int, count: int) -> tuple[Rows, int, int]:
+    """Look at the log as `log_page`, and return every event."""
+    rows = _rows(connection, _LOG, {"start": start, "stop": stop, "count": count})
+    return rows, len(rows), rows[-1][_POSITION] if rows else 0
+
+
+def _filtered(
+    rows: Rows, types: Collection[str] | None, aggregate_types: Collection[str] | None
+) -> Rows:
+    """Return those of the types asked for."""
+    if types is not None:
+        rows = [row for row in rows if row[_TYPE] in types]
+    if aggregate_types is not None:
+        rows = [row for row in rows if row[_AGGREGATE_TYPE] in aggregate_types]
+    return rows
+
+
+def _look_for(
+    types: Collection[str] | None,
+    aggregate_types: Collection[str] | None,
+    connection: Connection,
+    start: int,
+    stop: int,
+    count: int,
+) -> tuple[Rows, int, int]:
+    """Look at the log as `log_page`, and have the database return only what is wanted."""
+    bounds = {"start": start, "stop": stop, "count": count}
     ((looked_at, reached),) = _rows(connection, _REACHED, bounds)
     if not looked_at:
         return (), 0, 0
