@@ -56,7 +56,7 @@ from eskernel.projections.audit import Audit
 from eskernel.projections.bound import bind
 from eskernel.values import Accepted, Command, Event, StreamId, check_identifier
 
-NO_PROJECTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
+_NO_PROJECTIONS: Final[Mapping[str, Any]] = MappingProxyType({})
 _NEVER_STARTED = "it was not started; use `with Kernel(...) as kernel:` or start()"
 
 
@@ -98,7 +98,7 @@ class Kernel:
         event_store: EventStore,
         snapshot_store: SnapshotStore | None = None,
         *,
-        projections: Mapping[str, ModuleType | Projection | Any] = NO_PROJECTIONS,
+        projections: Mapping[str, ModuleType | Projection | Any] = _NO_PROJECTIONS,
         checkpoint_store: CheckpointStore | None = None,
         snapshot_interval: int = 0,
         snapshots_kept: int = 1,

@@ -60,7 +60,7 @@ class CallbackModel:
             if not self.is_ours():
                 raise StoreUnavailable(
                     f"{self._key}: its lease ran out while callbacks took their time, and is "
-                    "asked for again"
+                    "asked for again; a longer lease_seconds gives them more"
                 )
             self._callback(event)
 

@@ -1,4 +1,8 @@
-"""Consumer: a lane along the log that one process at a time may move."""
+"""Consumer: a lane along the log that one process at a time may move.
+
+Longer than most modules: lease, loading and work are one argument about who may do what when, and
+`Projector` extends each.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,12 @@ class Consumer:
     Between two steps everything may end: a crash repeats what was not committed, invisibly where
     it can be undone. The lease says who works; that nothing is written by one who has lost it is
     the epoch's doing, which every commit carries and the store compares.
+
+    Attributes:
+        key: the name of lease and checkpoints.
+        title: what messages call it, such as `projection 'balances'`.
+        view: where others see it.
+        lease: its claim to the lease.
 
     Args:
         definition: the module.
@@ -240,7 +250,10 @@ class Consumer:
         for one in self._serving.progress.parked:
             if one.position == position:
                 return one
-        raise LookupError(f"{self.title} has no event parked at position {position}")
+        at = ", ".join(str(one.position) for one in self._serving.progress.parked) or "none"
+        raise LookupError(
+            f"{self.title} has no event parked at position {position}; parked are: {at}"
+        )
 
     # What others see.
 
@@ -251,7 +264,7 @@ class Consumer:
         view.version = lane.progress.version
         self._reach()
         error = lane.error
-        if self._serving.stopped is not None:
+        if lane.stopped is not None:
             status = Status.STOPPED
         elif lane.failure is not None:
             status = Status.RETRYING

@@ -35,6 +35,14 @@ class Definition:
       of the module's source;
     - `types`: dataclasses and Enums that the state, or payloads, use beside the module's own.
 
+    Attributes:
+        name: of the projection.
+        tables: as declared; empty for one with a state.
+        init, handle_event, event_filter: the module's functions; no filter is None.
+        event_types, aggregate_types: what the store shall look for; None for all.
+        codec: packs the state.
+        version: declared, or computed; see `eskernel.contracts.modules.version_of`.
+
     Args:
         name: of the projection.
         module: the module.
@@ -103,7 +111,9 @@ def _checked_name(name: Any) -> str:
     except InvalidCommand as error:
         raise InvalidProjection(str(error)) from None
     if len(name) > MAX_NAME:
-        raise InvalidProjection(f"a projection's name has at most {MAX_NAME} characters")
+        raise InvalidProjection(
+            f"a projection's name has at most {MAX_NAME} characters, not {len(name)}"
+        )
     return str(name)
 
 

@@ -21,6 +21,9 @@ class Failure:
         error: what its handler raised last.
         attempts: how often it was tried.
         retry_at: when it is tried again, on the monotonic clock.
+
+    Args:
+        event, error, retry_at: as above.
     """
 
     def __init__(self, event: Event, error: Exception, retry_at: float) -> None:

@@ -40,6 +40,10 @@ class Lane:
     matching event once, in order, parked and discarded ones aside. When an event fails, the model
     is brought to just before it, and that is committed, before it is tried again, alone.
 
+    Attributes:
+        failure: the event that has failed and will be tried again; None if there is none.
+        stopped: why nothing more is done; None as long as it goes on.
+
     Args:
         definition: the module.
         options: how it is run.

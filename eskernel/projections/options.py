@@ -14,14 +14,16 @@ class Projection:
 
     Args:
         module: a plain module; see `eskernel.projections.Definition`.
-        store: where state and checkpoint are kept, or the tables; None for the event store.
+        store: where state and checkpoint are kept, or the tables; None for the kernel's
+            `checkpoint_store`, or without one its event store.
         on_failure: what happens to an event that still fails after all retries: `"stop"` stops the
             projection in front of it, `"park"` puts it aside and goes on.
         retries: how often a failing event is tried again.
         first_retry: seconds before the first of these; the delay doubles from one to the next.
         longest_retry: seconds it does not exceed.
         parked_limit: events that may be parked; with one more the projection stops.
-        checkpoint_events: events handled before state and position are stored again.
+        checkpoint_events: events handled before state and position are stored again. Of tables
+            and callbacks each page is stored.
         checkpoint_seconds: seconds that handled events wait for that at most, while it takes
             no more than a tenth of the time.
         lease_seconds: how long another process waits before it takes over from one that is gone.

@@ -92,4 +92,7 @@ class Progress(NamedTuple):
                 notes["generation"],
             )
         except (LookupError, TypeError, ValueError) as error:
-            raise CorruptStore(f"the notes of a checkpoint cannot be read: {error!r}") from error
+            raise CorruptStore(
+                f"the notes of a checkpoint at position {checkpoint.position} cannot be read: "
+                f"{error!r}; restore a backup, or delete the checkpoint to begin anew"
+            ) from error

@@ -73,6 +73,10 @@ class View:
         rebuild: the rebuild under way, if any.
         version: of the code that made what is visible.
         active: whether this process holds the lease.
+        urge: called by those who begin to wait; set by the consumer's actor.
+
+    Args:
+        position: what is visible from the beginning.
     """
 
     def __init__(self, position: int = 0) -> None:
@@ -88,7 +92,6 @@ class View:
         # notices. One whose thread was interrupted before it could leave is removed when told.
         self._waiters: list[_Waiter] = []
         self.urge: Callable[[], Any] = lambda: None
-        """Called by those who begin to wait; set by the consumer's actor."""
 
     @property
     def is_awaited(self) -> bool:

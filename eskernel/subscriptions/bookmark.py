@@ -24,6 +24,9 @@ class Bookmark:
 
     Only `holds` may be called beside another call.
 
+    Attributes:
+        ask_at: when to ask for the lease, or to renew it, on the monotonic clock.
+
     Args:
         store: where lease and position are.
         key: the name they have there.
@@ -53,7 +56,6 @@ class Bookmark:
         # another's time.
         self._held = _NOT_HELD
         self.ask_at = clock.monotonic()
-        """When to ask for the lease, or to renew it, on the monotonic clock."""
 
     @property
     def epoch(self) -> int | None:

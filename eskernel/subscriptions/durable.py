@@ -94,7 +94,7 @@ class DurableFeed:
         bookmark = Bookmark(
             checkpoints,
             key,
-            _new_owner() if owner is None else owner,
+            new_owner() if owner is None else owner,
             checked_interval("lease_seconds", lease_seconds),
             clock,
             Checkpoint(from_position, version, b"", notes),
@@ -200,5 +200,6 @@ class DurableFeed:
         return None
 
 
-def _new_owner() -> str:
+def new_owner() -> str:
+    """Return a name to ask for leases by, unique in the world: machine, process and chance."""
     return f"{platform.node()[:100]}/{os.getpid()}/{uuid.uuid4()}"

@@ -19,7 +19,17 @@ LOOK_AGAIN: Final = 0.002
 
 
 class Tenure:
-    """What is read under one epoch, and when it is to be saved."""
+    """What is read under one epoch, and when it is to be saved.
+
+    Attributes:
+        epoch: of the lease.
+        feed: what is read.
+        save_at: when a save is due, on the monotonic clock.
+        handed: events handed out since the last save; a few may go uncounted among many threads.
+
+    Args:
+        epoch, feed, save_at: as above.
+    """
 
     __slots__ = ("epoch", "feed", "handed", "save_at")
 
@@ -27,13 +37,17 @@ class Tenure:
         self.epoch = epoch
         self.feed = feed
         self.save_at = save_at
-        self.handed = 0  # events since the last save; a few may go uncounted among many threads
+        self.handed = 0
 
 
 class Tenures:
     """Asks for the lease, renews it and saves how far the feed has come, whenever it is time.
 
     Every method may be called from many threads, and be interrupted by an exception at any point.
+
+    Attributes:
+        closed: whether no more tenures begin.
+        feed: the newest tenure's, or the first.
 
     Args:
         bookmark: lease and position.
@@ -58,7 +72,6 @@ class Tenures:
         self._outage = Outage()
         self.closed = False
         self.feed = new_feed(position)
-        """The newest."""
         # The call that talks to the store, under the key 0: there in one step, gone in one step.
         # Only it calls `_bookmark`'s methods, except `holds`, and changes the field below.
         self._busy: dict[int, _Call] = {}

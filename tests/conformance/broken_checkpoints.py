@@ -183,7 +183,7 @@ class ChecksEpochsBeforeItLocks(Opened):
 
     def save_checkpoints(self, name, epoch, slots):
         held = self.kept(name).held.admitted(name, epoch)
-        time.sleep(0.0002)
+        time.sleep(0.005)
         with self.lock:
             new = {slot: one._replace(epoch=epoch) for slot, one in slots.items() if one}
             self.keep(name, held, {**self.kept(name).slots, **new})

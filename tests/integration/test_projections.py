@@ -142,7 +142,8 @@ def test_it_tells_how_far_it_is_and_what_it_does(kernel, store):
 
 def test_it_shows_itself_in_a_line(kernel):
     kernel.dispatch(add(), wait_for=("sums",))
-    assert repr(kernel.projection("sums")) == "<projection 'sums': live, at 1>"
+    shown = "<projection 'sums': live, at 1>"
+    eventually(lambda: repr(kernel.projection("sums")) == shown)
 
 
 def test_without_a_position_all_that_is_there_is_waited_for(kernel, store):

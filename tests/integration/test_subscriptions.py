@@ -581,6 +581,8 @@ def test_every_other_name_is_kept(start, name):
     [
         (TypeError, "lease_seconds: not an option of an iterator", (), {"lease_seconds": 1}),
         (TypeError, "retries: not an option", (), {"name": "n", "retries": 1}),
+        (TypeError, "retry: not an option of a callback; it has store, ", (print,), {"retry": 1}),
+        (TypeError, "module: not an option of a callback", (print,), {"module": 1}),
         (TypeError, "a callback must be a function", ("print",), {}),
         (TypeError, "types must be a set of strings", (), {"types": "added"}),
         (TypeError, "types must be a set of strings", (print,), {"types": "added"}),

@@ -21,31 +21,34 @@ VERSION: Final = "callback"
 """Stored beside the position of a name."""
 
 
-class Door:
-    """The way to a callback, which nobody goes once it is shut.
+class ClosableCallback:
+    """A callback that is called no more once it is closed.
+
+    Attributes:
+        closed: whether it is; set by whoever closes it, on any thread.
 
     Args:
-        callback: what is behind it.
+        callback: the user's.
     """
 
     def __init__(self, callback: Callable[[Event], Any]) -> None:
         self._callback = callback
-        self._inside: int | None = None
-        self.shut = False
+        self._caller: int | None = None  # the thread in it
+        self.closed = False
 
     def __call__(self, event: Event) -> Any:
-        """Call the callback; raises what it raises, and StoreUnavailable if the door is shut."""
-        if self.shut:  # in the middle of a page; of this error no event is guilty
+        """Call the callback; raises what it raises, and StoreUnavailable once it is closed."""
+        if self.closed:  # in the middle of a page; of this error no event is guilty
             raise StoreUnavailable("the subscription was closed; subscribe again to go on")
-        self._inside = threading.get_ident()
+        self._caller = threading.get_ident()
         try:
             return self._callback(event)
         finally:
-            self._inside = None
+            self._caller = None
 
-    def is_inside(self) -> bool:
+    def is_mine(self) -> bool:
         """Return whether the calling thread is running the callback."""
-        return self._inside == threading.get_ident()
+        return self._caller == threading.get_ident()
 
 
 class RunningSubscription(RunningConsumer):
@@ -59,7 +62,7 @@ class RunningSubscription(RunningConsumer):
         store: the log.
         timeout: seconds to wait for the actor, unless told otherwise.
         registry: what runs the actor.
-        door: in front of the callback.
+        callback: what it calls.
         on_close: called when it is closed and the actor has ended.
     """
 
@@ -72,13 +75,13 @@ class RunningSubscription(RunningConsumer):
         store: EventStore,
         timeout: float,
         registry: Registry,
-        door: Door,
+        callback: ClosableCallback,
         on_close: Callable[[], Any],
     ) -> None:
         super().__init__("subscription", name, view, post, store, timeout)
         self._child = child
         self._registry = registry
-        self._door = door
+        self._callback = callback
         self._on_close = on_close
 
     def close(self) -> None:
@@ -88,16 +91,16 @@ class RunningSubscription(RunningConsumer):
         A call that hangs is waited for some seconds; another subscription of the name begins when
         its lease has run out.
         """
-        if self._door.shut:
+        if self._callback.closed:
             return
-        self._door.shut = True
-        if self._door.is_inside():  # whose end cannot be waited for here
+        self._callback.closed = True
+        if self._callback.is_mine():  # whose end cannot be waited for here
             threading.Thread(target=self._end, name=f"end of {self._child}", daemon=True).start()
         else:
             self._end()
 
     def _ended(self) -> EskernelError:
-        if self._door.shut:
+        if self._callback.closed:
             return ProjectionBusy(f"{self._title} was closed; subscribe again")
         return super()._ended()
 

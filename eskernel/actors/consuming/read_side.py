@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import os
-import platform
-import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from eskernel.actors.bell import Bell
 from eskernel.actors.consuming.actor import ConsumerActor, Post, ProjectionActor, SubscriptionActor
-from eskernel.actors.consuming.callback import VERSION, Door, RunningSubscription, module_of
+from eskernel.actors.consuming.callback import (
+    VERSION,
+    ClosableCallback,
+    RunningSubscription,
+    module_of,
+)
 from eskernel.actors.consuming.projecting import RunningProjection
 from eskernel.actors.consuming.registry import Registry
 from eskernel.actors.consuming.subscribing import (
@@ -20,6 +22,7 @@ from eskernel.actors.consuming.subscribing import (
     Names,
     Subscription,
     Wanted,
+    callback_options,
     check_iterator_options,
 )
 from eskernel.actors.supervision import ChildSpec
@@ -36,6 +39,7 @@ from eskernel.projections.projector import Projector
 from eskernel.projections.view import View
 from eskernel.subscriptions import DurableFeed, Feed
 from eskernel.subscriptions.arguments import checked_names, checked_number
+from eskernel.subscriptions.durable import new_owner
 from eskernel.values import Event
 
 
@@ -50,6 +54,9 @@ class ReadSide:
         bell: rung after commits of this kernel.
         clock: for delays.
         timeout: seconds that callers wait for an actor.
+
+    Attributes:
+        registry: what the ProjectionSupervisor runs.
     """
 
     def __init__(
@@ -70,7 +77,7 @@ class ReadSide:
         self._clock = clock
         self._timeout = timeout
         self.registry = Registry()
-        self._owner = f"{platform.node()[:100]}/{os.getpid()}/{uuid.uuid4()}"
+        self._owner = new_owner()
         self._numbers = itertools.count(1)
         self._names = Names()
         # Set before all that is registered is ended, looked at after registering: one closes it.
@@ -116,9 +123,8 @@ class ReadSide:
             if callback is None:
                 subscription = self._iterate(name, wanted, release, **options)
             else:
-                subscription = self._call(
-                    callback, name, wanted, release, Projection(None, **options)
-                )
+                chosen = callback_options(options)
+                subscription = self._call(callback, name, wanted, release, chosen)
         except BaseException:
             release()
             raise
@@ -204,8 +210,8 @@ class ReadSide:
         checkpoints = None
         if name is not None:
             checkpoints = checkpoints_of(child, (options.store, *self._stores))
-        door = Door(callback)
-        model = CallbackModel(door, checkpoints, child)
+        closable = ClosableCallback(callback)
+        model = CallbackModel(closable, checkpoints, child)
         view, post = View(), Post()
 
         def make() -> Consumer:
@@ -233,7 +239,7 @@ class ReadSide:
             self._store,
             self._timeout,
             self.registry,
-            door,
+            closable,
             release,
         )
 

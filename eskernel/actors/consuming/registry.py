@@ -17,7 +17,11 @@ _ANSWER_WITHIN: Final = 5.0  # seconds
 
 
 class Registry:
-    """What runs under the ProjectionSupervisor, and what is closed when the kernel stops."""
+    """What runs under the ProjectionSupervisor, and what is closed when the kernel stops.
+
+    Attributes:
+        supervisor: the present one; None before the first has started.
+    """
 
     def __init__(self) -> None:
         # A spec is in here before the supervisor is asked to start it, and a supervisor that

@@ -30,6 +30,9 @@ _LOOK_AGAIN: Final = 0.005  # seconds
 class RunningConsumer:
     """A follower of the log in a running kernel; every method is thread-safe.
 
+    Attributes:
+        name: what the user calls it.
+
     Args:
         kind: what it is, in a word.
         name: what the user calls it.
@@ -151,7 +154,10 @@ class RunningConsumer:
         seconds = self._timeout if timeout is None else timeout
         check_seconds("timeout", seconds)
         if threading.get_ident() == self._post.thread:
-            raise ReentrantDispatch(f"{self._title} asked for itself, in a handler of its own")
+            raise ReentrantDispatch(
+                f"{self._title} asked for itself, in a handler of its own; do it on another "
+                "thread, without waiting for that here"
+            )
         deadline = time.monotonic() + seconds
         while self._view.status is not Status.ENDED:
             left = deadline - time.monotonic()
@@ -168,4 +174,8 @@ class RunningConsumer:
             time.sleep(_LOOK_AGAIN)
         else:
             raise self._ended()
-        raise DispatchTimeout(f"{self._title} did not answer within {seconds:g} s", started=True)
+        raise DispatchTimeout(
+            f"{self._title} did not answer within {seconds:g} s: a handler takes long, or hangs; "
+            "what was asked may be done all the same",
+            started=True,
+        )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import fields
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, Self
 
 from eskernel.actors.bell import Bell, Listener
 from eskernel.actors.consuming.registry import Registry
 from eskernel.projections.definition import Unpack
+from eskernel.projections.options import Projection
 from eskernel.subscriptions import DurableFeed, Feed
 from eskernel.subscriptions.arguments import checked_name
 from eskernel.values import Event
@@ -178,3 +180,17 @@ def check_iterator_options(name: str | None, options: Mapping[str, Any]) -> None
             f"{wrong}: not an option of an iterator; with a name it has lease_seconds, and the "
             "options of Projection are for a callback"
         )
+
+
+def callback_options(options: Mapping[str, Any]) -> Projection:
+    """Return how a callback is run.
+
+    Raises:
+        TypeError: these are not options of a callback.
+        ValueError: one of them is out of its range.
+    """
+    fitting = [field.name for field in fields(Projection) if field.name != "module"]
+    wrong = ", ".join(option for option in options if option not in fitting)
+    if wrong:
+        raise TypeError(f"{wrong}: not an option of a callback; it has {', '.join(fitting)}")
+    return Projection(None, **options)
