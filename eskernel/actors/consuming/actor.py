@@ -20,7 +20,7 @@ C = TypeVar("C", bound=Consumer)
 
 _REST: Final = 0.005  # seconds
 _LONGEST_REST: Final = 0.1
-_SHARE: Final = 0.4
+_SHARE: Final = 0.35
 """Of the interpreter's time, what all followers together may use while commands come in."""
 _WORK: Final = object()
 _NUDGE: Final[Envelope[Any]] = Envelope(_WORK)

@@ -232,15 +232,8 @@ class ReadSide:
 
         self._run(SubscriptionActor, child, view, post, make)
         return RunningSubscription(
-            name or f"#{number}",
-            child,
-            view,
-            post,
-            self._store,
-            self._timeout,
-            self.registry,
-            closable,
-            release,
+            *(name or f"#{number}", child, view, post),
+            *(self._store, self._timeout, self.registry, closable, release),
         )
 
     def _run(
