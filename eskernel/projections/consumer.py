@@ -270,7 +270,7 @@ class Consumer:
             status = Status.RETRYING
         else:
             status = self._status(more=more)
-        if (status, error) != (view.status, view.error):
+        if status is not view.status or error is not view.error:  # a user's may not compare
             view.become(status, error)
 
     def _reach(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from typing import Final
 
 from eskernel.projections.options import Projection
@@ -53,17 +54,20 @@ class Failure:
 
 
 def told(event: Event, error: Exception) -> Exception:
-    """Return an error that says, in a note, which event it met."""
+    """Return an error that says, in a note if it takes one, which event it met."""
     stream_id, sequence = event[:2]
     note = f"event {sequence} of {stream_id}, at position {event.position}, was being handled"
-    if note not in getattr(error, "__notes__", ()):
-        error.add_note(note)
+    with suppress(Exception):  # a frozen dataclass takes none, and no event may go unjudged for it
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
     return error
 
 
 def in_words(error: BaseException) -> str:
     """Return an error's type and message, shortened if need be."""
-    text = f"{type(error).__name__}: {error}"
+    text = type(error).__name__
+    with suppress(Exception):  # a message that cannot be had keeps no event from being parked
+        text = f"{text}: {error}"
     # Lone surrogates could not be stored.
     clean = text.encode(errors="backslashreplace").decode()
     return clean if len(clean) <= _LONGEST_ERROR else clean[: _LONGEST_ERROR - 1] + "…"

@@ -54,9 +54,6 @@ class ReadSide:
         bell: rung after commits of this kernel.
         clock: for delays.
         timeout: seconds that callers wait for an actor.
-
-    Attributes:
-        registry: what the ProjectionSupervisor runs.
     """
 
     def __init__(
@@ -207,9 +204,8 @@ class ReadSide:
         child = f"subscription #{number}" if name is None else f"subscription/{name}"
         module = module_of(callback, wanted.types, wanted.aggregate_types)
         definition = Definition(name or child, module, self._unpackers)
-        checkpoints = None
-        if name is not None:
-            checkpoints = checkpoints_of(child, (options.store, *self._stores))
+        stores = (options.store, *self._stores)
+        checkpoints = None if name is None else checkpoints_of(child, stores)
         closable = ClosableCallback(callback)
         model = CallbackModel(closable, checkpoints, child)
         view, post = View(), Post()
@@ -232,8 +228,15 @@ class ReadSide:
 
         self._run(SubscriptionActor, child, view, post, make)
         return RunningSubscription(
-            *(name or f"#{number}", child, view, post),
-            *(self._store, self._timeout, self.registry, closable, release),
+            name or f"#{number}",
+            child,
+            view,
+            post,
+            self._store,
+            self._timeout,
+            self.registry,
+            closable,
+            release,
         )
 
     def _run(
@@ -244,5 +247,4 @@ class ReadSide:
         post: Post,
         make: Callable[[], Consumer],
     ) -> None:
-        start = partial(actor.start, post, make, self._bell)
-        self.registry.add(ChildSpec(name, start), view)
+        self.registry.add(ChildSpec(name, partial(actor.start, post, make, self._bell)), view)

@@ -36,11 +36,15 @@ class Registry:
         return list(self._specs.values())
 
     def add(self, spec: ChildSpec, view: View) -> None:
-        """Run a consumer from now on; raises ValueError if there is one of that name."""
+        """Run a consumer from now on; raises ValueError if there is one of that name.
+
+        A supervisor that waits for the end of another one, which hangs, starts it a little later.
+        """
         if self._specs.setdefault(spec.name, spec) is not spec:
             raise ValueError(f"there is a {spec.name} already; names are unique")
         self._views[spec.name] = view
-        self._have("start_child", spec)
+        with suppress(pykka.Timeout):  # it is in the inbox, before what would stop it again
+            self._have("start_child", spec)
 
     def remove(self, name: str) -> None:
         """Stop a consumer, and wait for its end."""

@@ -329,6 +329,33 @@ def test_what_was_removed_may_be_added_again(registry):
     assert again.got == [6, 7, 8, 9, 10]
 
 
+def test_what_is_added_while_the_supervisor_waits_for_one_that_hangs_runs_a_little_later(
+    registry, monkeypatch
+):
+    monkeypatch.setattr("eskernel.actors.consuming.registry._ANSWER_WITHIN", 0.05)
+    hanging, rig = Rig(), Rig()
+    inside, gate = threading.Event(), threading.Event()
+
+    def hang(_event):
+        inside.set()
+        gate.wait(DEADLINE)
+
+    hanging.hook = hang
+    hanging.append()
+    registry.add(hanging.spec, hanging.view)
+    assert inside.wait(DEADLINE)
+    with pytest.raises(pykka.Timeout):
+        registry.remove(KEY)
+    other = ChildSpec("subscription/other", rig.spec.start)
+    registry.add(other, rig.view)
+    assert rig.lives == []
+    gate.set()
+    assert rig.view.wait_for(rig.append(), DEADLINE)
+    assert [child.name for child in children(registry)] == [other.name]
+    registry.remove(other.name)
+    eventually(lambda: rig.post.thread is None)
+
+
 def test_what_is_added_before_the_supervisor_starts_runs_when_it_does(stopping):
     registry, rig = Registry(), Rig()
     registry.add(rig.spec, rig.view)

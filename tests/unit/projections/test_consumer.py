@@ -417,6 +417,26 @@ def test_a_failing_event_is_shown_until_it_succeeds(process, store):
     assert (mine.view.status, mine.view.error, mine.view.position) == (Status.LIVE, None, 10)
 
 
+def test_an_error_that_cannot_be_compared_is_shown_as_any_other(process, store):
+    class Incomparable(Exception):
+        def __eq__(self, other):
+            raise RuntimeError("not to be compared")
+
+        __hash__ = Exception.__hash__
+
+    def fail(event, _state):
+        if event.position == 5:
+            raise Incomparable
+
+    append(store, *range(10))
+    module = Sums()
+    module.hook = fail
+    mine = process(module=module, retries=1)
+    mine.run_on()
+    assert mine.view.status is Status.STOPPED
+    assert isinstance(mine.view.error, Incomparable)
+
+
 def test_one_that_has_stopped_says_why_and_still_renews_its_lease(process, store):
     append(store, *range(10))
     module = Sums()

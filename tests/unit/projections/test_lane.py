@@ -1,6 +1,7 @@
 """One slot on its way along the log: pages, commits, and what becomes of a failing event."""
 
 import time
+from dataclasses import dataclass
 
 import pytest
 from projecting_helpers import (
@@ -54,6 +55,16 @@ def stored(store):
 
 def stale():
     raise StaleEpoch(KEY, 1, 2)
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    n: int
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("nothing to say")
 
 
 # Pages and commits.
@@ -326,6 +337,31 @@ def test_errors_are_kept_in_words_of_bounded_length_that_can_be_stored():
     long = in_words(ValueError("x" * 5000))
     assert len(long) == 1000
     assert long.endswith("…")
+
+
+def test_an_error_without_a_message_to_be_had_is_kept_by_its_type():
+    assert in_words(Unspeakable()) == "Unspeakable"
+
+
+@pytest.mark.parametrize("on_failure", ["stop", "park"])
+@pytest.mark.parametrize("error", [Frozen(1), Unspeakable()], ids=["frozen", "unspeakable"])
+def test_an_error_that_takes_no_note_or_has_no_message_is_dealt_with_as_any_other(
+    rig, store, module, error, on_failure
+):
+    def fail(event, _state):
+        if event.position == 5:
+            raise error
+
+    append(store, *range(10))
+    module.hook = fail
+    lane = rig(retries=1, on_failure=on_failure)
+    lane.run_on()
+    assert module.calls.count(5) == 2
+    if on_failure == "stop":
+        assert lane.lane.stopped is error
+    else:
+        assert [one.position for one in lane.lane.progress.parked] == [5]
+        assert lane.lane.progress.position == 10
 
 
 def test_an_error_says_once_which_event_it_met(rig, store, module):
