@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eskernel.actors.consuming.callback import RunningSubscription
+from eskernel.actors.consuming.projecting import RunningProjection
+from eskernel.actors.consuming.subscribing import Subscription
 from eskernel.kernel import Kernel
 from eskernel.projections import Projection, project
 from eskernel.values import Accepted, Command, Event, Range, Rejected, Snapshot
@@ -19,7 +22,10 @@ __all__ = [
     "Projection",
     "Range",
     "Rejected",
+    "RunningProjection",
+    "RunningSubscription",
     "Snapshot",
+    "Subscription",
     "TableConnection",
     "project",
 ]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from types import MappingProxyType, ModuleType, TracebackType
-from typing import Any, Final, Self, overload
+from typing import Any, Final, Literal, Self, overload
 
 from pykka import ActorRef
 
@@ -461,7 +461,14 @@ class Kernel:
         from_position: int = 0,
         types: Collection[str] | None = None,
         aggregate_types: Collection[str] | None = None,
-        **options: Any,
+        store: CheckpointStore | None = None,
+        on_failure: Literal["stop", "park"] = "stop",
+        retries: int = 5,
+        first_retry: float = 0.05,
+        longest_retry: float = 5.0,
+        parked_limit: int = 1000,
+        lease_seconds: float = 5.0,
+        poll_interval: float = 0.1,
     ) -> RunningSubscription: ...
 
     def subscribe(

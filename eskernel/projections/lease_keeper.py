@@ -61,7 +61,7 @@ class LeaseKeeper:
         wait = self._seconds / _RENEWALS
         if epoch is None:
             wait = min(wait, max(lease.seconds, 0.0))
-        self.due = self._clock.monotonic() + wait
+        self.due = asked + wait  # as its end counts from there
         self._valid_until = asked + lease.seconds
         changed = (epoch, lease.owner) != (self.epoch, self.holder)
         self.epoch, self.holder = epoch, lease.owner

@@ -12,8 +12,6 @@ from eskernel import Event
 Row = tuple[str, int, int]
 """Account, amount, position."""
 
-COLUMNS = ("account", "amount", "position")
-
 
 def last_deposits(number: int) -> Any:
     """Return the projection, as a module.

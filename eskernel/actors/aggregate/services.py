@@ -1,4 +1,7 @@
-"""Services: what all aggregate actors of one running kernel share."""
+"""Services: what all aggregate actors of one running kernel share.
+
+A little longer than most modules: routes change under one lock in all the ways that are here.
+"""
 
 from __future__ import annotations
 

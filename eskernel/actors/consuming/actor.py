@@ -51,8 +51,8 @@ class ConsumerActor(SupervisedActor):
     """Steps a consumer: at once while there is more, else when told, or after its pause.
 
     While commands come in, it rests after each step: to find several events at the next, and, where
-    it cannot keep up, so that all followers together leave the interpreter to the commands half
-    of the time. Whoever waits for a position ends its rest.
+    it cannot keep up, so that all followers together leave most of the interpreter's time to the
+    commands. Whoever waits for a position ends its rest.
 
     Args:
         post: where to announce itself.

@@ -2,6 +2,8 @@
 
 Positions need no care here: SQLite lets one transaction write at a time, so they are given and
 become visible in the same order, across processes too.
+
+A little longer than most modules, for all its locks and their order are one argument.
 """
 
 from __future__ import annotations
