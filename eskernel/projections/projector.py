@@ -78,10 +78,11 @@ class Projector(Consumer):
     def _look_at_others(self) -> None:
         stored = self._model.peek(SERVING)
         mine = self._serving.progress
-        if stored is not None and (stored.generation, stored.version) != (
-            mine.generation,
-            mine.version,
-        ):
+        if stored is None:
+            return
+        changed = (stored.generation, stored.version) != (mine.generation, mine.version)
+        # One of another version cannot follow by itself: it shows what the holder has stored.
+        if changed or (self._frozen and stored.position > mine.position):
             self._loaded = False
 
     def _work(self) -> bool:

@@ -36,7 +36,9 @@ class Notifier:
         self._appended: SimpleQueue[bool] = SimpleQueue()
         self._pid = os.getpid()
         self._ended = threading.Event()
-        self._starting = threading.Lock()  # held to set `_thread`, so that there is one at a time
+        # Held to start a thread, and by a thread to set `_thread` to itself: an exception may
+        # interrupt whoever starts it, when it runs already. Of two, the second ends.
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def appended(self) -> None:
@@ -53,7 +55,6 @@ class Notifier:
             thread = threading.Thread(target=self._run, name="eskernel-notifier", daemon=True)
             with suppress(RuntimeError):  # no more threads can be had: the next append tries again
                 thread.start()
-                self._thread = thread
 
     def close(self) -> None:
         """End the thread, after a notice of what was just appended; waits a second at most."""
@@ -65,6 +66,10 @@ class Notifier:
             thread.join(1)
 
     def _run(self) -> None:
+        with self._starting:
+            if self._thread is not None:
+                return
+            self._thread = threading.current_thread()
         try:
             while not self._ended.is_set():
                 if self._is_needed():
