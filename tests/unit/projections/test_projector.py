@@ -358,6 +358,23 @@ def test_another_version_serves_what_it_finds_until_it_has_built_its_own(process
     assert stored(store, PREVIOUS).version == "1"
 
 
+def test_one_of_another_version_without_the_lease_shows_what_the_holder_has_stored(process, store):
+    holder = process(lease_seconds=60.0, checkpoint_seconds=0.001)
+    append(store, *range(5))
+    holder.run_on()
+    newer = process(doubling(), owner="newer", lease_seconds=60.0)
+    newer.run_on()
+    assert (newer.view.status, newer.view.position) == (Status.REBUILDING, 5)
+    append(store, *range(5))
+    holder.clock.advance(1)
+    holder.run_on()
+    assert stored(store).position == 10
+    newer.clock.advance(21)  # when it looks after the lease
+    newer.run_on()
+    assert (newer.view.status, newer.view.position) == (Status.REBUILDING, 10)
+    assert newer.consumer.read(whole) == holder.consumer.read(whole)
+
+
 def test_the_rebuild_of_another_version_cannot_be_cancelled(process, store):
     append(store, *range(100))
     mine = process()
