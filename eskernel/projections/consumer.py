@@ -236,6 +236,8 @@ class Consumer:
 
     def resume(self) -> None:
         """Try again where it has stopped; does nothing if it has not."""
+        if self.view.status is Status.STOPPED:
+            self.view.become(Status.STARTING)  # or who waits from now on would give up at once
         self._loaded = False
         self.lease.ask_soon()
 

@@ -146,6 +146,37 @@ def test_it_shows_itself_in_a_line(kernel):
     eventually(lambda: repr(kernel.projection("sums")) == shown)
 
 
+def test_a_position_must_be_a_number(kernel):
+    with pytest.raises(TypeError, match="a position is a whole number"):
+        kernel.projection("sums").wait_for("newest")
+
+
+def test_who_waits_after_a_resume_is_not_told_what_was_before(start):
+    class Slow(MemoryStore):
+        """One whose checkpoints take a while to be had."""
+
+        def load_checkpoint(self, *arguments):
+            time.sleep(0.05)
+            return super().load_checkpoint(*arguments)
+
+    mended = []
+
+    def fail(_event):
+        if not mended:
+            raise ValueError("not yet")
+
+    sums = Sums()
+    sums.hook = fail
+    kernel = start(projections={"sums": Projection(sums, retries=0)}, checkpoint_store=Slow())
+    kernel.dispatch(add())
+    projection = kernel.projection("sums")
+    eventually(lambda: projection.status is Status.STOPPED)
+    mended.append(True)
+    projection.resume()
+    projection.wait_for()
+    assert projection.position == 1
+
+
 def test_without_a_position_all_that_is_there_is_waited_for(kernel, store):
     for _ in range(100):
         kernel.dispatch(add())

@@ -102,12 +102,17 @@ class RunningConsumer:
         Raises:
             NotProjected: it was not in time, or this one has stopped before it.
             KernelStopped: the kernel was stopped.
+            TypeError: the position is no number.
         """
         seconds = self._timeout if timeout is None else timeout
         check_seconds("timeout", seconds)
         view = self._view
         if position is None:
             position = self._store.last_position()
+        elif not isinstance(position, int):
+            raise TypeError(
+                f"a position is a whole number, such as Accepted.position: {position!r}"
+            )
         if view.wait_for(position, seconds):
             return
         if view.status is Status.ENDED:
