@@ -16,10 +16,10 @@ from eskernel.errors import (
     StaleEpoch,
     StoreUnavailable,
 )
+from eskernel.leasing import LeaseKeeper
 from eskernel.projections.definition import Definition
 from eskernel.projections.failing import delay
 from eskernel.projections.lane import Lane
-from eskernel.projections.lease_keeper import LeaseKeeper
 from eskernel.projections.options import Projection
 from eskernel.projections.progress import Parked, Progress
 from eskernel.projections.read_model import ReadModel
@@ -287,5 +287,5 @@ class Consumer:
 
     def _pause(self) -> float:
         now = self._clock.monotonic()
-        due = min(self.lease.due, self._serving.waits_until()) - now
+        due = min(self.lease.ask_at, self._serving.waits_until()) - now
         return max(0.001, min(self._options.poll_interval, due))

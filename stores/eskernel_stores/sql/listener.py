@@ -7,16 +7,13 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
-from eskernel_stores.sql.notifier import CHANNEL
+from eskernel_stores.sql.notifier import CHANNEL, FIRST_DELAY, LONGEST_DELAY
 
 _log = structlog.get_logger("eskernel")
-
-_FIRST_DELAY: Final = 0.1  # seconds before another try to connect; doubled with every failure
-_LONGEST_DELAY: Final = 5.0
 
 
 class Listener:
@@ -33,7 +30,7 @@ class Listener:
         self._connect = connect
         self._tell = tell
         self._stopped = False
-        self._delay = _FIRST_DELAY  # the thread's
+        self._delay = FIRST_DELAY  # the thread's
         # What is written to one end of the pair ends what the thread waits for at the other.
         self._bell, self._ear = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="eskernel-listener", daemon=True)
@@ -63,14 +60,14 @@ class Listener:
                 except Exception as error:  # noqa: BLE001 - readers look without hints, too
                     self._note(error)
                     self._wait(None, self._delay)
-                    self._delay = min(2 * self._delay, _LONGEST_DELAY)
+                    self._delay = min(2 * self._delay, LONGEST_DELAY)
         finally:
             self._hang_up()
 
     def _listen(self, connection: Any) -> None:
         """Pass notices on until stopped; raises psycopg.Error when the connection is lost."""
         connection.execute(f"LISTEN {CHANNEL}")
-        self._delay = _FIRST_DELAY
+        self._delay = FIRST_DELAY
         self._tell()
         while not self._stopped:
             self._wait(connection, None)
@@ -91,7 +88,7 @@ class Listener:
 
     def _note(self, error: Exception) -> None:
         """Log that hints are missing, once until there are some again."""
-        if self._delay == _FIRST_DELAY and not self._stopped:
+        if self._delay == FIRST_DELAY and not self._stopped:
             with suppress(Exception):
                 _log.warning("hints_interrupted", error=repr(error))
 

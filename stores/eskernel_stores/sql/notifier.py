@@ -16,8 +16,8 @@ INTERVAL: Final = 0.01
 """Seconds between two notices: all that is appended meanwhile shares one."""
 
 _IDLE: Final = 30.0  # seconds after which a connection that nobody needs is closed
-_FIRST_DELAY: Final = 0.1  # seconds before another try; doubled with every failure
-_LONGEST_DELAY: Final = 5.0
+FIRST_DELAY: Final = 0.1  # seconds before another try; doubled with every failure
+LONGEST_DELAY: Final = 5.0
 _STATEMENT: Final = "SELECT pg_notify(%s, '')"
 
 
@@ -96,9 +96,9 @@ class Notifier:
 
     def _send(self) -> None:
         """Send a notice, as soon as the server can be reached."""
-        delay = _FIRST_DELAY
+        delay = FIRST_DELAY
         while not self._try_to_send() and not self._ended.wait(delay):
-            delay = min(2 * delay, _LONGEST_DELAY)
+            delay = min(2 * delay, LONGEST_DELAY)
 
     def _try_to_send(self) -> bool:
         try:

@@ -182,7 +182,7 @@ def test_who_lost_the_lease_writes_nothing_more_and_follows(process, store):
     taken.run()
     append(store, *range(5))
     epoch = store.load_checkpoint(KEY).epoch
-    mine.consumer.lease.due = float("inf")  # it does not know
+    mine.consumer.lease.ask_at = float("inf")  # it does not know
     mine.clock.advance(1000)
     mine.run()
     assert not mine.consumer.active
