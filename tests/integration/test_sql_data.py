@@ -8,7 +8,8 @@ from sql_helpers import OTHER, STREAM, append, listed, log, logged, made, payloa
 from eskernel.contracts import Commit
 from eskernel.errors import ConcurrencyConflict, CorruptStore, NotStorable
 from eskernel.values import Event, Range, Snapshot
-from eskernel_stores.sql import batch, prepared, reading
+from eskernel_stores.batching import batch, prepared
+from eskernel_stores.sql import reading
 from eskernel_stores.sql.events import LAST
 
 
@@ -309,7 +310,7 @@ def test_a_batch_that_is_too_large_for_one_write_takes_several(store, monkeypatc
     write = store.write
 
     def writing(this):
-        rounds.append(len(this.rows))
+        rounds.append(len(this.events))
         return write(this)
 
     monkeypatch.setattr(store, "write", writing)

@@ -26,8 +26,9 @@ from support import eventually, new_seed, run_threads
 
 from eskernel.contracts import Commit
 from eskernel.values import Range
+from eskernel_stores.batching import Batch
 from eskernel_stores.sql import SqlStore
-from eskernel_stores.sql.batch import Batch, Written
+from eskernel_stores.sql.events import to_columns
 from eskernel_stores.sql.postgresql import _CALL, _packed
 
 
@@ -38,7 +39,7 @@ class Held:
         self._connection = connection
 
     def write(self, round):
-        return Written(*self._connection.execute(_CALL, _packed(round)).fetchone())
+        return round.written(*self._connection.execute(_CALL, _packed(round)).fetchone())
 
     def find(self, commit):
         raise AssertionError("the commit fits")
@@ -49,7 +50,7 @@ def held_back(store, url, stream_id, *payloads):
     """Yield a connection whose transaction has appended events and is not committed yet."""
     with psycopg.connect(url) as connection:
         commits = [Commit(stream_id, made(stream_id, 0, *payloads), 0)]
-        Batch(commits, store._pack, store._unpack).store(Held(connection))
+        Batch(commits, store._pack, store._unpack, to_columns).store(Held(connection))
         yield connection
 
 

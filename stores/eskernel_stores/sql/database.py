@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from eskernel.errors import EskernelError, StoreUnavailable
-from eskernel_stores.sql.batch import Round, Written
+from eskernel_stores.batching import Round, Written
 
 
 class Backend(Protocol):

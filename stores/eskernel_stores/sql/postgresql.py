@@ -37,7 +37,7 @@ from sqlalchemy.exc import (
 )
 
 from eskernel.errors import CorruptStore, EskernelError, StoreUnavailable
-from eskernel_stores.sql.batch import Round, Written
+from eskernel_stores.batching import Round, Written
 from eskernel_stores.sql.notices import Notices
 from eskernel_stores.sql.postgresql_connections import new_engine
 from eskernel_stores.sql.postgresql_function import FUNCTION
@@ -130,7 +130,7 @@ class PostgresqlBackend:
                 if error.connection_invalidated:
                     raise _BrokeOff(str(error.orig)) from error
                 raise
-        return Written(before, heads)
+        return round.written(before, heads)
 
     def explain(self, error: BaseException | None) -> EskernelError:
         """Return what the failure of a statement means; nothing was stored by it."""
@@ -207,7 +207,7 @@ def _packed(round: Round) -> tuple[str, str, bytes]:
     rows = []
     parts: list[bytes] = []
     start = 1
-    for index, columns in round.rows:
+    for index, columns in round.events:
         _, _, sequence, name, payload, metadata, tags, timestamp, command_id, append_id = columns
         rows.append(
             {

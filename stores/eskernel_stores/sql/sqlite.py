@@ -22,8 +22,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from eskernel.errors import CorruptStore, EskernelError, StoreUnavailable
+from eskernel_stores.batching import Round, Written
 from eskernel_stores.sql import sqlite_failures as failures
-from eskernel_stores.sql.batch import Round, Written
 from eskernel_stores.sql.events import Stored
 from eskernel_stores.sql.tables import EVENTS
 
@@ -160,23 +160,23 @@ class SqliteBackend:
         return connection.cursor()
 
     def _write(self, cursor: sqlite3.Cursor, round: Round) -> Written:
-        if len(round.rows) == len(round.streams) == 1:
-            self._commit(cursor, _ALONE, round.rows[0][1])
+        if len(round.events) == len(round.streams) == 1:
+            self._commit(cursor, _ALONE, round.events[0][1])
             if cursor.rowcount == 1:
                 assert cursor.lastrowid is not None
-                return Written(cursor.lastrowid - 1, round.expected)
+                return round.written(cursor.lastrowid - 1, round.expected)
         cursor.execute(self.begin)
         position, found = cursor.execute(_HEADS, (json.dumps(round.streams),)).fetchone()
         by_index = json.loads(found)
         heads = [by_index[str(index)] for index in range(len(round.streams))]
         accepted = [
-            columns for index, columns in round.rows if heads[index] == round.expected[index]
+            columns for index, columns in round.events if heads[index] == round.expected[index]
         ]
         cursor.executemany(
             _INSERT, [(at, *columns) for at, columns in enumerate(accepted, position + 1)]
         )
         self._commit(cursor, "COMMIT")
-        return Written(position, heads)
+        return round.written(position, heads)
 
     def _commit(self, cursor: sqlite3.Cursor, statement: str, columns: Stored = ()) -> None:
         """Run a statement that commits; what it stored is unknown after most failures."""

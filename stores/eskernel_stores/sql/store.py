@@ -12,14 +12,13 @@ from sqlalchemy.exc import ArgumentError
 from eskernel.codec import Codec
 from eskernel.contracts import Commit, HintingEventStore, TableTransaction
 from eskernel.values import SERVING, Checkpoint, Event, Lease, Range, Snapshot, StreamId
+from eskernel_stores.batching import Batch, Outcome, Prepared, Round, Written
 from eskernel_stores.checking import check_checkpoints, check_text
 from eskernel_stores.leases import check_seconds
 from eskernel_stores.sql import checkpoints, leases, reading, snapshots
-from eskernel_stores.sql.batch import Batch, Outcome, Round, Written
 from eskernel_stores.sql.database import Backend, Database
-from eskernel_stores.sql.events import LAST, check_holes, fold_rows
+from eskernel_stores.sql.events import LAST, check_holes, fold_rows, to_columns
 from eskernel_stores.sql.postgresql import PostgresqlBackend
-from eskernel_stores.sql.prepared import Prepared
 from eskernel_stores.sql.schema import prepare
 from eskernel_stores.sql.sqlite import SqliteBackend
 from eskernel_stores.sql.table_transaction import table_transaction
@@ -88,7 +87,7 @@ class SqlStore:
 
     def append_batch(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Store many appends in one transaction; see `BatchingEventStore.append_batch`."""
-        return Batch(commits, self._pack, self._unpack).store(self)
+        return Batch(commits, self._pack, self._unpack, to_columns).store(self)
 
     def write(self, round: Round) -> Written:
         """Store a round of a batch; see `batch.Writer`."""
@@ -97,7 +96,7 @@ class SqlStore:
     def find(self, commit: Prepared) -> list[int]:
         """Return where a commit is stored already; see `batch.Writer`."""
         first = commit.expected + 1
-        bounds = (first, first + len(commit.columns))
+        bounds = (first, first + len(commit.events))
         with self._database.connect() as connection:
             return reading.positions_under(connection, commit.stream_id, *bounds, commit.append_id)
 

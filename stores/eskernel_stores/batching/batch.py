@@ -13,9 +13,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from eskernel.contracts import Commit
 from eskernel.errors import ConcurrencyConflict, EskernelError, StoreUnavailable
 from eskernel.values import StreamId
+from eskernel_stores.batching.prepared import Form, Prepared
 from eskernel_stores.checking import check_stream
-from eskernel_stores.sql.events import Stored
-from eskernel_stores.sql.prepared import Prepared
 
 Outcome = int | Exception
 
@@ -28,42 +27,44 @@ class Written(NamedTuple):
     """What became of a round.
 
     Attributes:
-        position: the log's last position before it.
         heads: of each stream of the round, in order, the sequence it was at before it.
+        ends: of each commit sent, in order, the position of its last event; any number if its
+            stream was not where the round expected it, for then it was not stored.
     """
 
-    position: int
     heads: Sequence[int]
+    ends: Sequence[int]
 
 
 class Writer(Protocol):
-    """What a batch needs of a database."""
+    """What a batch needs of a store."""
 
     def write(self, round: Round) -> Written:
         """Store a round durably; raises StoreUnavailable."""
         ...
 
     def find(self, commit: Prepared) -> list[int]:
-        """Return the positions of the rows where the commit's should be that have its append id."""
+        """Return the positions of the events with its append id where the commit's should be."""
         ...
 
 
 class Round:
-    """What is stored in one transaction: of each stream all rows, or none if it has moved on.
+    """What is stored in one write: of each stream all events, or none if it has moved on.
 
     Attributes:
-        streams: each once, with the sequence it must be at, and at which the round leaves it.
-        rows: `(index of the stream, columns)`, in the order of their positions.
-        sent: the commits in it.
+        streams: each once.
+        expected: the sequence each must be at.
+        events: `(index of the stream, event in the store's form)`, in the order of positions.
+        sent: `(index of the stream, commit)`, in the same order.
         size: bytes of payloads and metadata.
     """
 
-    __slots__ = ("_index", "_next", "expected", "rows", "sent", "size", "streams")
+    __slots__ = ("_index", "_next", "events", "expected", "sent", "size", "streams")
 
     def __init__(self) -> None:
         self.streams: list[StreamId] = []
         self.expected: list[int] = []
-        self.rows: list[tuple[int, Stored]] = []
+        self.events: list[tuple[int, Any]] = []
         self.sent: list[tuple[int, Prepared]] = []
         self.size = 0
         self._index: dict[StreamId, int] = {}
@@ -80,18 +81,33 @@ class Round:
         if commit.error is not None or self._next[index] != commit.expected:
             self._next[index] = None
             return
-        self._next[index] = commit.expected + len(commit.columns)
+        self._next[index] = commit.expected + len(commit.events)
         self.size += commit.size
         self.sent.append((index, commit))
-        self.rows += [(index, columns) for columns in commit.columns]
+        self.events += [(index, event) for event in commit.events]
+
+    def written(self, position: int, heads: Sequence[int]) -> Written:
+        """Return what became of the round in a log whose positions have no holes.
+
+        Args:
+            position: the log's last before the round.
+            heads: see `Written`.
+        """
+        ends = []
+        for index, commit in self.sent:
+            if heads[index] == self.expected[index]:
+                position += len(commit.events)
+            ends.append(position)
+        return Written(heads, ends)
 
 
 class Batch:
-    """Appends on their way into the database; used once.
+    """Appends on their way into a store; used once.
 
     Args:
         commits: the appends, in order.
         pack, unpack: as for `Event.sealed`.
+        form: what the store keeps of an event.
     """
 
     def __init__(
@@ -99,6 +115,7 @@ class Batch:
         commits: Sequence[Commit],
         pack: Callable[[Any, str], bytes],
         unpack: Callable[[bytes], Any],
+        form: Form,
     ) -> None:
         self._outcomes: list[Outcome] = [0] * len(commits)
         self._pending: dict[int, Prepared] = {}
@@ -108,7 +125,7 @@ class Batch:
             except EskernelError as error:
                 self._outcomes[index] = error
             else:
-                self._pending[index] = Prepared(index, commit, pack, unpack)
+                self._pending[index] = Prepared(index, commit, pack, unpack, form)
 
     def store(self, writer: Writer) -> list[Outcome]:
         """Store what can be stored.
@@ -131,13 +148,12 @@ class Batch:
             this.take(commit)
             if this.size >= ROUND_BYTES:
                 break
-        position, heads = writer.write(this)
+        heads, ends = writer.write(this)
         now = dict(zip(this.streams, heads, strict=True))
-        for index, commit in this.sent:
+        for (index, commit), end in zip(this.sent, ends, strict=True):
             if heads[index] == this.expected[index]:
-                position += len(commit.columns)
-                now[commit.stream_id] += len(commit.columns)
-                self._settle(commit, position)
+                now[commit.stream_id] += len(commit.events)
+                self._settle(commit, end)
         if self._pending:
             self._settle_left(writer, now)
 
@@ -172,7 +188,7 @@ class Batch:
                 if left.error is None and heads.get(left.stream_id) not in (None, left.expected):
                     self._settle(left, _own(error, outcome_unknown=True))
             raise
-        return found[-1] if len(found) == len(commit.columns) else 0
+        return found[-1] if len(found) == len(commit.events) else 0
 
     def _settle(self, commit: Prepared, outcome: Outcome) -> None:
         self._outcomes[commit.index] = outcome

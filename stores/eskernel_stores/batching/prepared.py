@@ -1,6 +1,6 @@
 """Prepared: a commit ready to be stored, or why it cannot be.
 
-What is wrong with a commit is found here, before it could fail its neighbours in the database.
+What is wrong with a commit is found here, before it could fail its neighbours in the store.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from eskernel.contracts import Commit
 from eskernel.errors import EskernelError, NotStorable
 from eskernel.values import Row
 from eskernel_stores.checking import append_id_bytes, checked_rows
-from eskernel_stores.sql.events import Stored, to_columns
+
+Form = Callable[[Row, bytes], Any]
+"""From a sealed event and 16 bytes of append id to what a store keeps; NotStorable if it cannot."""
 
 COMMIT_BYTES: Final = 1 << 28
 """Of payloads and metadata, in one commit at most."""
@@ -29,12 +31,12 @@ class Prepared:
         stream_id: the stream.
         expected: the sequence the stream must be at.
         append_id: 16 bytes, its own or made for it.
-        columns: its events, ready for the table.
+        events: in the form the store keeps them.
         size: bytes of payloads and metadata.
-        error: why it cannot be stored; then it has no columns.
+        error: why it cannot be stored; then it has no events.
     """
 
-    __slots__ = ("append_id", "columns", "error", "expected", "index", "size", "stream_id")
+    __slots__ = ("append_id", "error", "events", "expected", "index", "size", "stream_id")
 
     def __init__(
         self,
@@ -42,18 +44,19 @@ class Prepared:
         commit: Commit,
         pack: Callable[[Any, str], bytes],
         unpack: Callable[[bytes], Any],
+        form: Form,
     ) -> None:
         self.index = index
         self.stream_id, events, self.expected, append_id = commit
         self.append_id = b""
-        self.columns: list[Stored] = []
+        self.events: list[Any] = []
         self.size = 0
         self.error: Exception | None = None
         try:
             self.append_id = os.urandom(16) if append_id is None else append_id_bytes(append_id)
             rows = checked_rows(self.stream_id, events, self.expected, pack, unpack)
             self.size = _checked_size(rows)
-            self.columns = [to_columns(row, self.append_id) for row in rows]
+            self.events = [form(row, self.append_id) for row in rows]
         except (EskernelError, ValueError, TypeError, OverflowError) as error:
             self.error = error
 
