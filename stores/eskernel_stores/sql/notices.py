@@ -9,17 +9,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import structlog
 from sqlalchemy import Engine
 
+from eskernel_stores.hints import Tells
 from eskernel_stores.sql.listener import Listener
 from eskernel_stores.sql.notifier import Notifier
-
-_log = structlog.get_logger("eskernel")
 
 
 class Notices:
@@ -35,9 +32,9 @@ class Notices:
         self._connect = partial(_connect, engine)
         self._notifier = Notifier(self._connect)
         self._pid = os.getpid()
-        self._lock = threading.Lock()  # guards the rest; never held while a function is told
+        self._tells = Tells()
+        self._lock = threading.Lock()  # guards the rest, and that it fits to who is to be told
         self._closed = False
-        self._tells: dict[object, Callable[[], None]] = {}
         self._listener: Listener | None = None  # there is one as long as somebody wants to be told
 
     def appended(self) -> None:
@@ -49,13 +46,12 @@ class Notices:
 
         After `close`, and in a forked child of the process that made this, it never is.
         """
-        ticket = object()
         with self._lock:
             if self._closed or os.getpid() != self._pid:
                 return _do_nothing
             if self._listener is None:
-                self._listener = Listener(self._connect, self._tell)
-            self._tells[ticket] = tell
+                self._listener = Listener(self._connect, self._tells.tell)
+            ticket = self._tells.add(tell)
         return partial(self._forget, ticket)
 
     def close(self) -> None:
@@ -71,21 +67,10 @@ class Notices:
 
     def _forget(self, ticket: object) -> None:
         with self._lock:
-            self._tells.pop(ticket, None)
-            if self._tells or self._listener is None:
+            if self._tells.remove(ticket) or self._listener is None:
                 return
             listener, self._listener = self._listener, None
         listener.stop()
-
-    def _tell(self) -> None:
-        with self._lock:
-            tells = [*self._tells.values()]
-        for tell in tells:
-            try:
-                tell()
-            except Exception as error:  # noqa: BLE001 - one that fails keeps nobody from hints
-                with suppress(Exception):
-                    _log.error("hint_failed", exc_info=error)
 
 
 def _connect(engine: Engine) -> Any:
