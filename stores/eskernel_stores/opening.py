@@ -13,9 +13,11 @@ from eskernel_stores.urls import shown
 
 if TYPE_CHECKING:
     from eskernel_stores.file import FileStore
+    from eskernel_stores.jetstream import JetStreamStore
+    from eskernel_stores.mongo import MongoStore
     from eskernel_stores.sql import SqlStore
 
-Store: TypeAlias = "MemoryStore | FileStore | SqlStore"
+Store: TypeAlias = "MemoryStore | FileStore | SqlStore | JetStreamStore | MongoStore"
 
 ALLOWED: Final = (
     "memory:",
@@ -23,10 +25,17 @@ ALLOWED: Final = (
     "sqlite:///relative/file.db",
     "sqlite:////absolute/file.db",
     "postgresql://user:password@host:port/database",
+    "nats://user:password@host:port,host:port/name?replicas=3",
+    "mongodb://user:password@host:port,host:port/database",
 )
 """The forms of a URL."""
 
-_DRIVERS: Final = {"postgresql": ("psycopg", "postgres")}
+_DRIVERS: Final = {
+    "postgresql": ("psycopg", "postgres"),
+    "nats": ("nats", "nats"),
+    "mongodb": ("pymongo", "mongo"),
+    "mongodb+srv": ("pymongo", "mongo"),
+}
 """By scheme: the module it needs beside the core's, and the extra that brings it."""
 
 
@@ -39,7 +48,10 @@ def open_store(url: str, types: Iterable[type] = ()) -> Store:
             - `memory:`, a new and empty `MemoryStore`;
             - `file:///absolute/folder`, a `FileStore`; `%20` and the like stand for characters;
             - `sqlite:///relative/file.db` or `sqlite:////absolute/file.db`, a `SqlStore`;
-            - `postgresql://user:password@host:port/database`, a `SqlStore`.
+            - `postgresql://user:password@host:port/database`, a `SqlStore`;
+            - `nats://user:password@host:port,host:port/name?replicas=3`, a `JetStreamStore`;
+            - `mongodb://user:password@host:port,host:port/database`, or `mongodb+srv:`, a
+              `MongoStore`.
         types: declared dataclasses and Enums that readers of the store itself may meet; a kernel
             decodes with its domains' own.
 
@@ -55,8 +67,14 @@ def open_store(url: str, types: Iterable[type] = ()) -> Store:
         return _open_memory(url, types)
     if scheme == "file":
         return _open_file(url, types)
+    if scheme in _DRIVERS:
+        _require(scheme, *_DRIVERS[scheme])
     if scheme in ("sqlite", "postgresql"):
-        return _open_sql(url, scheme, types)
+        return _open_sql(url, types)
+    if scheme == "nats":
+        return _open_jetstream(url, types)
+    if scheme in ("mongodb", "mongodb+srv"):
+        return _open_mongo(url, types)
     raise ValueError(f"{shown(url)} names no store; allowed: {', '.join(ALLOWED)}")
 
 
@@ -91,12 +109,22 @@ def _open_file(url: str, types: Iterable[type]) -> FileStore:
     return FileStore(path, types)
 
 
-def _open_sql(url: str, scheme: str, types: Iterable[type]) -> SqlStore:
-    if scheme in _DRIVERS:
-        _require(scheme, *_DRIVERS[scheme])
+def _open_sql(url: str, types: Iterable[type]) -> SqlStore:
     from eskernel_stores.sql import SqlStore  # noqa: PLC0415
 
     return SqlStore(url, types)
+
+
+def _open_jetstream(url: str, types: Iterable[type]) -> JetStreamStore:
+    from eskernel_stores.jetstream import JetStreamStore  # noqa: PLC0415
+
+    return JetStreamStore(url, types)
+
+
+def _open_mongo(url: str, types: Iterable[type]) -> MongoStore:
+    from eskernel_stores.mongo import MongoStore  # noqa: PLC0415
+
+    return MongoStore(url, types)
 
 
 def _require(scheme: str, module: str, extra: str) -> None:

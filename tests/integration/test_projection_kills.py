@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backends import new_url
 from projection_helpers import (
     HookedStore,
     Noting,
@@ -31,6 +32,7 @@ from eskernel.projections.audit import audit
 from eskernel.projections.projector import Projector
 from eskernel.projections.read_model import BUILDING, PREVIOUS
 from eskernel.values import SERVING
+from eskernel_stores import open_store
 from eskernel_stores.sql import SqlStore
 
 KILLED = 9
@@ -98,9 +100,16 @@ def module_for(kind: str, scenario: str, name: str) -> Noting:
     return module
 
 
+def opened(url: str) -> Any:
+    """Open a store; SQLite does not wait for the disk, as no power is cut here."""
+    if url.startswith("sqlite:"):
+        return SqlStore(url, synchronous="OFF")
+    return open_store(url)
+
+
 def work(url: str, kind: str, scenario: str, call: int, name: str) -> None:
     """Be the process that is killed."""
-    store = SqlStore(url, synchronous="OFF")
+    store = opened(url)
     hooked = HookedStore(store, die_at(call))
     SCENARIOS[scenario](make(module_for(kind, scenario, name), hooked, scenario, name), store)
 
@@ -120,7 +129,7 @@ def forked(function: Callable[..., None], *arguments: Any) -> tuple[int, str]:
 
 def check_what_is_left(url: str, kind: str, scenario: str, name: str, owner: str) -> None:
     """Check what a killed process has left, go on from there, and check the end."""
-    store = SqlStore(url, synchronous="OFF")
+    store = opened(url)
     due = matching(store)
     module = module_for(kind, scenario, name)
     module.failing = {}
@@ -144,7 +153,7 @@ def check_what_is_left(url: str, kind: str, scenario: str, name: str, owner: str
 def kill_in_sqlite(folder: str, kind: str, scenario: str) -> None:
     """Kill at each call, each time in a copy of the same database."""
     template = Path(folder) / "template.db"
-    store = SqlStore(f"sqlite:///{template}", synchronous="OFF")
+    store = opened(f"sqlite:///{template}")
     append_mixed(store, EVENTS)
     store.close()
     call, status = 0, KILLED
@@ -160,9 +169,9 @@ def kill_in_sqlite(folder: str, kind: str, scenario: str) -> None:
     os.write(1, f"{call}\n".encode())
 
 
-def kill_in_postgresql(url: str, kind: str, scenario: str, step: int) -> None:
+def kill_in_server(url: str, kind: str, scenario: str, step: int) -> None:
     """Kill at some of the calls, each time a projection of another name."""
-    store = SqlStore(url)
+    store = opened(url)
     append_mixed(store, EVENTS)
     store.close()
     call, status = 1, KILLED
@@ -201,4 +210,13 @@ def test_a_process_killed_at_any_call_to_sqlite_leaves_what_is_right(
 def test_a_process_killed_at_calls_to_postgresql_leaves_what_is_right(
     postgresql_url: str, kind: str, scenario: str, step: int
 ) -> None:
-    assert killed(kill_in_postgresql, postgresql_url, kind, scenario, step) > 10
+    assert killed(kill_in_server, postgresql_url, kind, scenario, step) > 10
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("backend", ["jetstream", "mongo"])
+def test_a_process_killed_at_calls_to_a_server_leaves_what_is_right(
+    backend: str, tmp_path: Path, request: pytest.FixtureRequest, scenario: str
+) -> None:
+    url = new_url(backend, tmp_path, request)
+    assert killed(kill_in_server, url, "state", scenario, 13) > 10

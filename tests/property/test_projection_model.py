@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import hypothesis.strategies as st
 import pytest
+from backends import new_url
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -38,13 +39,13 @@ from projection_helpers import (
 from sqlalchemy.exc import IntegrityError
 
 from eskernel.errors import NotStorable, ProjectionBusy, StaleEpoch, StoreUnavailable
-from eskernel.projections import lane, pages
+from eskernel.projections import commits, lane, pages
 from eskernel.projections.audit import audit
 from eskernel.projections.projector import Projector
 from eskernel.projections.read_model import BUILDING, PREVIOUS
 from eskernel.testing import ManualClock
 from eskernel.values import SERVING
-from eskernel_stores import MemoryStore
+from eskernel_stores import MemoryStore, open_store
 from eskernel_stores.file import FileStore
 from eskernel_stores.sql import SqlStore
 
@@ -58,10 +59,11 @@ GUILTY = (HandlerFailed, NotStorable, IntegrityError)
 
 @pytest.fixture(autouse=True)
 def _small_and_predictable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have pages of a few events, whose size depends on no real time."""
+    """Have pages of a few events, whose size and commits depend on no real time."""
     monkeypatch.setattr(pages, "SMALLEST", 2)
     monkeypatch.setattr(pages, "LARGEST", 4)
-    monkeypatch.setattr(lane, "perf_counter", lambda: 0.0)
+    for module in (lane, commits):  # a slow commit would put the next one off
+        monkeypatch.setattr(module, "perf_counter", lambda: 0.0)
 
 
 class Crash(BaseException):
@@ -451,15 +453,23 @@ def test_a_state_and_tables_are_right_at_any_time_in_sqlite(
     prove(make_module, open_store, examples=30)
 
 
-@pytest.mark.parametrize("make_module", [Noting, NotingTable])
-def test_a_state_and_tables_are_right_at_any_time_in_postgresql(
-    make_module: Any, postgresql: Any
+@pytest.mark.parametrize(
+    ("make_module", "backend"),
+    [
+        (Noting, "postgresql"),
+        (NotingTable, "postgresql"),
+        (Noting, "jetstream"),
+        (Noting, "mongo"),
+    ],
+)
+def test_a_state_and_tables_are_right_at_any_time_in_a_server(
+    make_module: Any, backend: str, tmp_path: Any, request: pytest.FixtureRequest
 ) -> None:
     urls: dict[int, str] = {}
 
-    def open_store(example: int) -> SqlStore:
+    def opened(example: int) -> Any:
         if example not in urls:
-            urls[example] = postgresql.new_schema()
-        return SqlStore(urls[example])
+            urls[example] = new_url(backend, tmp_path, request)
+        return open_store(urls[example])
 
-    prove(make_module, open_store, examples=8)
+    prove(make_module, opened, examples=8)

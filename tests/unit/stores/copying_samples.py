@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from contextlib import ExitStack
 
-import pytest
+from backends import new_url
 
 from eskernel.codec import Codec
 from eskernel.testing.conformance.samples import ALIKE, IDENTIFIERS, PAYLOADS
 from eskernel.values import Event
-from eskernel_stores import MemoryStore
+from eskernel_stores import open_store
 
 
 def opener(tmp_path, request):
@@ -18,33 +18,11 @@ def opener(tmp_path, request):
     with ExitStack() as stack:
 
         def open_backend(kind, name):
-            store = _BACKENDS[kind](tmp_path / name, request)
+            store = open_store(new_url(kind, tmp_path / name, request))
             stack.callback(store.close)
             return store
 
         yield open_backend
-
-
-def _file(path, _):
-    return pytest.importorskip("eskernel_stores.file").FileStore(path)
-
-
-def _sqlite(path, _):
-    return pytest.importorskip("eskernel_stores.sql").SqlStore(f"sqlite:///{path}.db")
-
-
-def _postgresql(_, request):
-    url = request.getfixturevalue("postgresql").new_schema()
-    return pytest.importorskip("eskernel_stores.sql").SqlStore(url)
-
-
-_BACKENDS = {
-    "memory": lambda _, __: MemoryStore(),
-    "file": _file,
-    "sqlite": _sqlite,
-    "postgresql": _postgresql,
-}
-BACKENDS = tuple(_BACKENDS)
 
 
 class Single:

@@ -8,8 +8,8 @@ from enum import Enum
 
 import hypothesis.strategies as st
 import pytest
+from backends import BACKENDS
 from copying_samples import (
-    BACKENDS,
     append,
     assert_copied,
     fill,

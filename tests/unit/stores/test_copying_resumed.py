@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from copying_samples import BACKENDS, append, assert_copied, fill, log_of, opener
+from backends import BACKENDS
+from copying_samples import append, assert_copied, fill, log_of, opener
 from support import new_seed
 
 from eskernel.errors import StoreUnavailable
