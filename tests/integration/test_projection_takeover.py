@@ -7,10 +7,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
+from backends import new_url
 from projection_helpers import (
     Noting,
     NotingTable,
@@ -26,7 +27,11 @@ from sql_helpers import rows, start_program
 from support import eventually
 
 from eskernel.projections.audit import audit
+from eskernel.projections.read_model import BUILDING, PREVIOUS
 from eskernel.values import SERVING
+from eskernel_stores import open_store
+
+KEY = "projection/noting"
 
 LEASE = 0.5
 """Seconds of the lease of a process that will be paused or killed."""
@@ -38,6 +43,7 @@ MODULES = {"state": Noting, "table": NotingTable}
 # until it has heard that another holds the lease.
 _PAUSED = """
 import signal
+from eskernel_stores import open_store
 from projection_helpers import *
 passed = 0
 def point(name, when):
@@ -49,7 +55,7 @@ def point(name, when):
         os.kill(os.getpid(), signal.SIGSTOP)
         say("woken")
 
-store = HookedStore(SqlStore({url!r}), point)
+store = HookedStore(open_store({url!r}), point)
 one = projector(
     {module}(), store, owner="paused", lease_seconds={lease}, checkpoint_events=1,
     first_retry=0.001, longest_retry=0.01,
@@ -62,6 +68,17 @@ say(one.view.position)
 sys.stdin.read()
 os._exit(0)
 """
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[str], Any]]:
+    """Opens stores, which are closed after the test."""
+    with ExitStack() as stores:
+
+        def opened(url: str) -> Any:
+            return stores.enter_context(closing(open_store(url)))
+
+        yield opened
 
 
 @contextmanager
@@ -88,7 +105,7 @@ def is_stopped(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("database", "kind", "point"),
+    ("backend", "kind", "point"),
     [
         ("sqlite", "state", ("save_checkpoints", "before")),
         ("sqlite", "table", ("fold_all", "after")),
@@ -96,13 +113,15 @@ def is_stopped(pid: int) -> bool:
         ("postgresql", "table", ("fold_all", "after")),
         ("postgresql", "table", ("begin", "after")),
         ("postgresql", "table", ("commit", "before")),
+        ("jetstream", "state", ("save_checkpoints", "before")),
+        ("mongo", "state", ("save_checkpoints", "before")),
     ],
 )
 def test_a_paused_process_that_wakes_after_a_takeover_writes_nothing(
-    request: Any, open_sql: Any, database: str, kind: str, point: tuple[str, str]
+    tmp_path: Any, request: Any, opened: Any, backend: str, kind: str, point: tuple[str, str]
 ) -> None:
-    url = request.getfixturevalue(f"{database}_url")
-    store, module = open_sql(url), MODULES[kind]()
+    url = new_url(backend, tmp_path / "events", request)
+    store, module = opened(url), MODULES[kind]()
     append_mixed(store, 60)
     source = _PAUSED.format(
         url=url, module=type(module).__name__, lease=LEASE, name=point[0], when=point[1]
@@ -128,10 +147,10 @@ def test_a_paused_process_that_wakes_after_a_takeover_writes_nothing(
 
 
 def everything(module: Any, store: Any) -> Any:
-    """Return all that a projection has in the database."""
-    checkpoints = rows(store, "SELECT * FROM eskernel_checkpoints ORDER BY name, slot")
-    owners = rows(store, "SELECT name, owner, epoch FROM eskernel_leases ORDER BY name")
-    return [str(one) for one in checkpoints], owners, stored(module, store, SERVING)
+    """Return all that a projection has in the store."""
+    slots = [store.load_checkpoint(KEY, slot) for slot in (SERVING, BUILDING, PREVIOUS)]
+    owner, epoch, _ = store.acquire_lease(KEY, "a visitor", 0)
+    return slots, (owner, epoch), stored(module, store, SERVING)
 
 
 _KERNEL = """
@@ -150,9 +169,9 @@ with Kernel({{"bank_account": bank_account}}, store, projections={{"noting": cho
 
 @pytest.mark.parametrize("kind", MODULES)
 def test_another_kernel_takes_over_when_one_is_killed_under_load(
-    postgresql_url: str, open_sql: Any, kind: str
+    postgresql_url: str, opened: Any, kind: str
 ) -> None:
-    store, module = open_sql(postgresql_url), MODULES[kind]()
+    store, module = opened(postgresql_url), MODULES[kind]()
     append(store, ("a", "first"), 3)
     source = _KERNEL.format(url=postgresql_url, module=type(module).__name__, lease=LEASE)
     with running(source) as one, running(source) as other:
@@ -182,7 +201,7 @@ def load(store: Any, until: Callable[[], bool]) -> None:
 
 
 def reached(module: Any, store: Any) -> int:
-    found = store.load_checkpoint("projection/noting")
+    found = store.load_checkpoint(KEY)
     return found.position if found else 0
 
 
