@@ -177,7 +177,7 @@ def survives_power_cuts(backend: Backend, _: Any) -> None:
         server.start()
         eventually(lambda: _payloads_or_none(backend) == [0], timeout=20)
         return
-    url = f"{backend.kind}:///{{folder}}{'/events.db' if backend.kind == 'sqlite' else ''}"
+    url = {"file": "file://{folder}", "sqlite": "sqlite:///{folder}/events.db"}[backend.kind]
     options = {"recorder": "library"} if backend.kind == "sqlite" else {}
     if options and shutil.which("cc") is None:
         pytest.skip("recording what SQLite writes needs a C compiler")
