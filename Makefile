@@ -10,14 +10,17 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test crash lint bench wheel clean
+.PHONY: help demo demo-cluster test crash lint bench wheel clean
 .SECONDARY:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.with-core ## see it run
 	$(RUN) scripts/demo.py
+
+demo-cluster: $(VENV)/.with-demo-cluster ## see a cluster lose a node at work
+	$(RUN) scripts/demo_cluster.py
 
 # The stress tests run without coverage: exceptions that arrive at any bytecode would arrive in
 # coverage's own, and it would hang.

@@ -2,7 +2,7 @@
 
     python scripts/crash.py --kills 300 --store file --store postgresql --seed 7
 
-Needs what the tests need, for PostgreSQL comes from there. Exits with 1 if a store broke a promise.
+Needs what the tests need, for servers come from there. Exits with 1 if a store broke a promise.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,14 +32,19 @@ from eskernel.testing import (
     check_truncations,
 )
 from eskernel_stores.file import FileStore
+from eskernel_stores.jetstream import JetStreamStore
+from eskernel_stores.mongo import MongoStore
 from eskernel_stores.sql import SqlStore
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
 
 from crash_stores import small_segments, sqlite_in  # noqa: E402 - found there
+from mongo_server import MongoServer  # noqa: E402
+from nats_cluster import NatsCluster  # noqa: E402
+from nats_outages import WAYS, outage_of  # noqa: E402
 from postgresql_server import PostgresServer  # noqa: E402
 
-STORES = ("file", "sqlite", "postgresql")
+STORES = ("file", "sqlite", "postgresql", "jetstream", "mongo")
 
 
 class Campaign(NamedTuple):
@@ -66,12 +72,15 @@ def campaigns(store: str, kills: int) -> Iterator[Campaign]:
         yield from file_campaigns(kills)
     elif store == "sqlite":
         yield from sqlite_campaigns(kills)
+    elif store == "postgresql":
+        with closing(PostgresServer()) as server:
+            yield from postgresql_campaigns(kills, server.start())
+    elif store == "mongo":
+        with MongoServer() as server:
+            yield from mongo_campaigns(kills, server)
     else:
-        server = PostgresServer().start()
-        try:
-            yield from postgresql_campaigns(kills, server)
-        finally:
-            server.close()
+        with closing(NatsCluster()) as cluster:
+            yield from jetstream_campaigns(kills, cluster.start())
 
 
 def file_campaigns(kills: int) -> Iterator[Campaign]:
@@ -114,6 +123,41 @@ def postgresql_campaigns(kills: int, server: PostgresServer) -> Iterator[Campaig
     yield Campaign("postgresql: killed server", kills, partial(cut_off, kill))
     ended = partial(cut_off, server.terminate_connections)
     yield Campaign("postgresql: ended connections", kills, ended)
+
+
+def jetstream_campaigns(kills: int, cluster: NatsCluster) -> Iterator[Campaign]:
+    def killed(_: Path, times: int, **options: Any) -> CrashReport:
+        options = {"after_kill": cluster.wait_for_quiet, **options}
+        return check_crashes(JetStreamStore, cluster.new_url(), kills=times, **options)
+
+    def failing(way: str, _: Path, times: int, **options: Any) -> CrashReport:
+        url = cluster.new_url()
+        options = {"after_kill": cluster.wait_for_quiet, **options}
+        outage = outage_of(cluster, url, way)
+        return check_outages(JetStreamStore, url, outage=outage, outages=times, **options)
+
+    yield Campaign("jetstream: killed writers", kills, killed)
+    for way in WAYS:  # each takes seconds, for servers elect a leader
+        yield Campaign(f"jetstream: {way}", max(kills // 10, 1), partial(failing, way))
+
+
+def mongo_campaigns(kills: int, server: MongoServer) -> Iterator[Campaign]:
+    def kill() -> None:
+        server.kill()
+        time.sleep(random.random() * 0.1)
+        server.start()
+
+    def killed(_: Path, times: int, **options: Any) -> CrashReport:
+        options = {"after_kill": server.wait_for_quiet, **options}
+        return check_crashes(MongoStore, server.new_url(), kills=times, **options)
+
+    def failing(outage: Callable[[], object], _: Path, times: int, **options: Any) -> CrashReport:
+        options = {"outage": outage, "after_kill": server.wait_for_quiet, **options}
+        return check_outages(MongoStore, server.new_url(), outages=times, **options)
+
+    yield Campaign("mongo: killed writers", kills, killed)
+    yield Campaign("mongo: killed server", kills, partial(failing, kill))
+    yield Campaign("mongo: restarted server", max(kills // 10, 1), partial(failing, server.restart))
 
 
 def in_folder(

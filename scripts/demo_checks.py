@@ -41,10 +41,11 @@ def check(what: str, found: object, wanted: object) -> None:
     fact(what, found)
 
 
-def wait_until(what: str, holds: Callable[[], Any]) -> None:
-    """Wait for something that happens on another thread."""
-    deadline = time.monotonic() + PATIENCE
+def wait_until(what: str, holds: Callable[[], Any], patience: float | None = None) -> None:
+    """Wait for something that happens elsewhere, at most PATIENCE or so many seconds."""
+    patience = PATIENCE if patience is None else patience
+    deadline = time.monotonic() + patience
     while not holds():
         if time.monotonic() > deadline:
-            raise NotAsItShould(f"{what}: not within {PATIENCE:g} seconds")
+            raise NotAsItShould(f"{what}: not within {patience:g} seconds")
         time.sleep(0.01)

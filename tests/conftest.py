@@ -45,6 +45,78 @@ def postgresql_to_kill(postgresql):
         postgresql.start()
 
 
+@pytest.fixture(scope="session")
+def mongo():
+    """A MongoDB for all tests, started by the first that asks; see mongo_server."""
+    from mongo_server import (  # noqa: PLC0415 - only for tests that need it
+        VARIABLE,
+        MongoServer,
+        MongoServers,
+    )
+
+    if url := os.environ.get(VARIABLE):
+        servers = MongoServers(url)
+        yield servers
+        servers.drop()
+        return
+    with MongoServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mongo_url(mongo):
+    """The URL of a MongoDB database for one test, which does not exist yet."""
+    return mongo.new_url()
+
+
+@pytest.fixture
+def mongo_to_kill(mongo):
+    """The MongoDB server, running again after the test; skips where it is not ours to kill."""
+    if not mongo.can_be_killed:
+        pytest.skip("kills the server, which is somebody else's")
+    yield mongo
+    if not mongo.pid:
+        mongo.start()
+
+
+@pytest.fixture(scope="session")
+def nats():
+    """A NATS cluster for all tests, started by the first that asks; see nats_cluster."""
+    from nats_cluster import (  # noqa: PLC0415 - only for tests that need it
+        VARIABLE,
+        NatsCluster,
+        NatsServers,
+    )
+
+    if url := os.environ.get(VARIABLE):
+        servers = NatsServers(url)
+        yield servers
+        servers.drop()
+        return
+    cluster = NatsCluster()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def nats_url(nats):
+    """The URL of a JetStreamStore for one test, which does not exist yet."""
+    url = nats.new_url()
+    yield url
+    nats.drop(url)
+
+
+@pytest.fixture
+def nats_to_kill(nats):
+    """The cluster, healthy again after the test; skips where it is not ours to kill."""
+    if not nats.can_be_killed:
+        pytest.skip("kills servers, which are somebody else's")
+    yield nats
+    nats.heal_all()
+
+
 @pytest.fixture
 def sqlite_url(tmp_path):
     """The URL of a database file that does not exist yet."""
@@ -70,3 +142,18 @@ def open_sql():
             return store
 
         yield open_sql
+
+
+@pytest.fixture
+def open_mongo():
+    """Opens MongoStores, which are closed after the test."""
+    from eskernel_stores.mongo import MongoStore  # noqa: PLC0415 - only for tests that need it
+
+    with ExitStack() as stores:
+
+        def open_mongo(url, **options):
+            store = MongoStore(url, **options)
+            stores.callback(store.close)
+            return store
+
+        yield open_mongo

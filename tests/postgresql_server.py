@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -22,6 +21,7 @@ import psutil
 import psycopg
 from postgresql_wheel import copied, installation, is_open_to_all, unprivileged
 from support import eventually
+from watcher import Watcher
 
 VARIABLE = "ESKERNEL_TEST_POSTGRESQL"
 """Names the environment variable with the URL of another server to test with."""
@@ -35,23 +35,6 @@ _OTHERS = (
     "from pg_stat_activity where backend_type = 'client backend'"
     " and datname = current_database() and pid <> pg_backend_pid()"
 )
-
-# Waits until its input ends, as it does with its parent, and then ends the server it was told of.
-_WATCHER = """
-import os, shutil, signal, sys, time
-server = 0
-for line in sys.stdin:
-    server = int(line)
-try:
-    if server:
-        os.kill(server, signal.SIGQUIT)
-        for _ in range(200):
-            os.kill(server, 0)
-            time.sleep(0.05)
-except ProcessLookupError:
-    server = 0
-shutil.rmtree(sys.argv[1], ignore_errors=True)
-"""
 
 
 class PostgresDatabase:
@@ -112,11 +95,7 @@ class PostgresServer(PostgresDatabase):
         self._process: subprocess.Popen[bytes] | None = None
         self._account = unprivileged() if os.geteuid() == 0 else {}
         self.folder = Path(tempfile.mkdtemp(prefix="pg", dir=_temporary_folder()))
-        self._watcher = subprocess.Popen(
-            [sys.executable, "-c", _WATCHER, str(self.folder)],
-            stdin=subprocess.PIPE,
-            start_new_session=True,  # survives Ctrl-C, to do its work
-        )
+        self._watcher = Watcher(self.folder, signal.SIGQUIT)
         self._binaries = self._installed() / "bin"
         if self._account:
             os.chown(self.folder, self._account["user"], self._account["group"])
@@ -145,7 +124,7 @@ class PostgresServer(PostgresDatabase):
                 start_new_session=True,
                 **self._account,
             )
-        self._tell_watcher(self._process.pid)
+        self._watcher.watch(self._process.pid)
         self._wait_until_ready()
         return self
 
@@ -165,21 +144,14 @@ class PostgresServer(PostgresDatabase):
     def close(self) -> None:
         """Stop and remove everything."""
         self.stop()
-        assert self._watcher.stdin is not None
-        self._watcher.stdin.close()
-        self._watcher.wait()
+        self._watcher.close()
 
     def _end(self, how: Any) -> None:
         if self._process is not None:
             how(self._process)
             self._process.wait(30)
             self._process = None
-            self._tell_watcher(0)
-
-    def _tell_watcher(self, pid: int) -> None:
-        assert self._watcher.stdin is not None
-        self._watcher.stdin.write(f"{pid}\n".encode())
-        self._watcher.stdin.flush()
+            self._watcher.watch()
 
     def _initialize(self) -> None:
         done = subprocess.run(

@@ -18,7 +18,8 @@ from scripts.bench.measures import load_measure
 from scripts.bench.timing import Say
 
 ROOT = Path(__file__).resolve().parents[2]
-_PATIENCE = 120  # seconds
+_PATIENCE = 120
+"""Seconds between two words of a measure."""
 
 
 class MeasureFailed(Exception):
@@ -47,11 +48,12 @@ def run_apart(name: str, scale: float, say: Say) -> list[Figure]:
 
 
 def _print_line(spoken: object) -> None:
+    faulthandler.dump_traceback_later(_PATIENCE, exit=True)  # anew; rather than hang
     print(json.dumps(spoken), flush=True)
 
 
 def _be_the_process(name: str, scale: float) -> None:
-    faulthandler.dump_traceback_later(_PATIENCE, exit=True)  # rather than hang
+    _print_line("begins")
     figures = load_measure(name)(scale, _print_line)
     _print_line([asdict(figure) for figure in figures])
 

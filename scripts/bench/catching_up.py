@@ -20,9 +20,9 @@ from eskernel import Kernel
 from eskernel.contracts import EventStore
 from scripts.bench.accounts import DOMAINS, LIVE, account
 from scripts.bench.apart import ROOT
-from scripts.bench.long_logs import AMOUNT
 from scripts.bench.places import sqlite_store
 from scripts.bench.resident import resident
+from scripts.bench.streams import AMOUNT
 
 PATIENCE = 60.0
 """Seconds to wait for a projection."""
@@ -31,33 +31,38 @@ MARKS = (0.1, 0.5, 1.0)
 _numbers = itertools.count(1)
 
 
-def time_catch_up(store: EventStore, length: int, module: Any = account_balances) -> float:
+def time_catch_up(
+    store: EventStore,
+    module: Any = account_balances,
+    check: Callable[[Any], object] = lambda _: None,
+) -> float:
     """Return the seconds from a kernel's start until a new projection has seen the whole log.
 
     Args:
         store: the log, which keeps the checkpoints as well.
-        length: its last position.
         module: the projection.
+        check: looks at the projection when it has.
     """
+    last = store.last_position()
     name = f"projection-{next(_numbers)}"  # one without a checkpoint
     kernel = Kernel(DOMAINS, store, projections={name: module})
     start = perf_counter()
     with kernel:
-        kernel.projection(name).wait_for(length, PATIENCE)
-        return perf_counter() - start
+        projection = kernel.projection(name)
+        projection.wait_for(last, PATIENCE)
+        taken = perf_counter() - start
+        check(projection)
+        return taken
 
 
 def time_balances(store: EventStore, length: int) -> float:
-    """Return the seconds as `time_catch_up` does, having looked at what was made of the log."""
-    name = f"projection-{next(_numbers)}"
-    kernel = Kernel(DOMAINS, store, projections={name: account_balances})
-    start = perf_counter()
-    with kernel:
-        projection = kernel.projection(name)
-        projection.wait_for(length, PATIENCE)
-        taken = perf_counter() - start
-        check_balances(projection.state, length)
-    return taken
+    """Return the seconds as `time_catch_up` does, having looked at what was made of the log.
+
+    Args:
+        store: the log, of deposits to `LIVE` accounts in turn.
+        length: how many.
+    """
+    return time_catch_up(store, check=lambda made: check_balances(made.state, length))
 
 
 def check_balances(balances: dict[str, int], length: int) -> None:

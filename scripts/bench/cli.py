@@ -11,7 +11,7 @@ from rich.console import Console
 from scripts.bench.apart import ROOT, MeasureFailed, run_apart
 from scripts.bench.figure import Figure
 from scripts.bench.measures import MEASURES
-from scripts.bench.report import table_of, write_json
+from scripts.bench.report import markdown_of, table_of, write_json
 
 _QUICK = 0.1
 _WIDTH = 140
@@ -37,6 +37,7 @@ def main(argv: Sequence[str]) -> int:
     seconds = perf_counter() - start
     write_json(ROOT / "bench.json", figures, scale, seconds)
     console.print(table_of(figures))
+    console.print(markdown_of(figures), markup=False, soft_wrap=True)
     console.print(f"{seconds:.0f} seconds; the figures are in bench.json")
     missed = [figure.measure for figure in figures if figure.met is False]
     for name in failed:

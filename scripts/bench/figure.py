@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ class Figure:
         shown: the number or numbers behind it, for people.
         at_least, at_most: the target; neither for a figure that only informs.
         details: further numbers, for bench.json.
+        cell: row and column in the table of backends; empty if it has no place there.
     """
 
     measure: str
@@ -30,6 +31,7 @@ class Figure:
     at_least: float | None = None
     at_most: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    cell: Sequence[str] = ()
 
     @property
     def met(self) -> bool | None:
@@ -51,3 +53,8 @@ class Figure:
 def a_second(rate: float) -> str:
     """Return a rate for people, to three digits: `1,230,000/s`."""
     return f"{float(f'{rate:.3g}'):,.0f}/s"
+
+
+def digits(number: float, count: int) -> str:
+    """Return a number for people, to so many digits: `0.0044`, `120`."""
+    return f"{float(f'{number:.{count}g}'):g}"

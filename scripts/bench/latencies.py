@@ -8,7 +8,7 @@ from time import perf_counter
 
 from eskernel import Command, Kernel
 from scripts.bench.accounts import TYPE, Step
-from scripts.bench.figure import Figure
+from scripts.bench.figure import Figure, digits
 from scripts.bench.timing import quantile
 
 
@@ -30,5 +30,5 @@ class Latencies:
     def beside(self, figure: Figure) -> Figure:
         """Return a figure that shows the median and the 99th percentile, too."""
         p50, p99 = quantile(self._taken, 0.5), quantile(self._taken, 0.99)
-        shown = f"{figure.shown}; dispatch p50 {p50:.2f} ms, p99 {p99:.2f} ms"
+        shown = f"{figure.shown}; dispatch p50 {digits(p50, 3)} ms, p99 {digits(p99, 3)} ms"
         return replace(figure, shown=shown, details={**figure.details, "p50": p50, "p99": p99})

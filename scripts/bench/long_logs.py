@@ -1,7 +1,7 @@
 """Long logs: deposits to accounts in turn, stored without a kernel.
 
 In tables the database makes them itself, from one that was appended, which takes seconds where
-appends take many; every other store gets large batches. Position, sequence and payload of an event
+appends take many; every other store gets batches. Position, sequence and payload of an event
 are the same either way.
 """
 
@@ -10,18 +10,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
-from eskernel import Event
-from eskernel.contracts import BatchingEventStore, Commit, EventStore
+from eskernel.contracts import Commit
 from eskernel_stores.sql import SqlStore
 from scripts.bench.accounts import LIVE, TYPE, account
 from scripts.bench.places import Server
+from scripts.bench.streams import Batching, append_all, deposit
 
-AMOUNT = 300
-_AT_ONCE = 100
-"""Rounds of all accounts in one batch."""
+_AT_ONCE = 1_000
+"""Appends in one batch."""
 _REST = "type, payload, metadata, tags, timestamp, command_id, append_id"
 _COPY_FIRST = f"""
 INSERT INTO eskernel_events (position, aggregate_type, aggregate_id, sequence, {_REST})
@@ -35,10 +34,6 @@ _AFTER_POSTGRESQL = (
     "VACUUM ANALYZE eskernel_events",
     "CHECKPOINT",
 )
-
-
-class Batching(EventStore, BatchingEventStore, Protocol):
-    """A store that takes batches."""
 
 
 def fill_sqlite(store: SqlStore, path: Path, length: int, accounts: int = LIVE) -> None:
@@ -58,25 +53,19 @@ def fill_postgresql(store: SqlStore, server: Server, length: int, accounts: int 
 def _fill_tables(
     store: SqlStore, length: int, accounts: int, execute: Callable[[str], object]
 ) -> None:
-    store.append((TYPE, account(0)), [_deposit(0, 1)], expected_sequence=0)
+    store.append((TYPE, account(0)), [deposit(account(0), 1)], expected_sequence=0)
     if length > 1:
         execute(_COPY_FIRST % {"length": length, "accounts": accounts})
 
 
 def fill_by_batches(store: Batching, length: int, accounts: int = LIVE) -> None:
     """Give an empty store at least so many deposits, whole rounds of the accounts."""
-    rounds = -(-length // accounts)
-    for start in range(0, rounds, _AT_ONCE):
-        sequences = range(start + 1, min(start + _AT_ONCE, rounds) + 1)
-        store.append_batch(
-            [
-                Commit((TYPE, account(number)), [_deposit(number, sequence)], sequence - 1)
-                for sequence in sequences
-                for number in range(accounts)
-            ]
-        )
-
-
-def _deposit(number: int, sequence: int) -> Event:
-    payload = {"type": "deposited", "amount": AMOUNT}
-    return Event((TYPE, account(number)), sequence, "deposited", payload)
+    names = [account(number) for number in range(accounts)]
+    sequences = range(1, -(-length // accounts) + 1)
+    commits = (
+        Commit((TYPE, name), [deposit(name, sequence)], sequence - 1)
+        for sequence in sequences
+        for name in names
+    )
+    while batch := [*islice(commits, _AT_ONCE)]:
+        append_all(store, batch)

@@ -14,7 +14,7 @@ from eskernel import Command, Event, Kernel
 from eskernel.contracts import EventStore
 from scripts.bench.accounts import TYPE
 from scripts.bench.figure import RATIO, Figure
-from scripts.bench.streams import fill
+from scripts.bench.streams import Batching, fill
 
 LONG = "long"
 SHORT = 10
@@ -24,7 +24,7 @@ Timed = Callable[[str, int], float]
 """Appends `IN_TURN` events to the stream that ends at a sequence; returns the seconds."""
 
 
-def short_streams(store: EventStore, count: int) -> list[str]:
+def short_streams(store: Batching, count: int) -> list[str]:
     """Fill so many short streams and return the ids of their aggregates."""
     names = [f"short-{number}" for number in range(count)]
     for name in names:

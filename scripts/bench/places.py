@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, Protocol
 
 from eskernel_stores.sql import SqlStore
 from scripts.bench.apart import ROOT
@@ -38,6 +38,14 @@ class Server(Protocol):
         ...
 
 
+class Servers(Protocol):
+    """What the measures need of the tests' NATS cluster and of their MongoDB."""
+
+    def new_url(self) -> str:
+        """Return the URL of a new and empty store there."""
+        ...
+
+
 @contextmanager
 def folder() -> Iterator[Path]:
     """Lend a new folder on a disk."""
@@ -53,11 +61,32 @@ def sqlite_store(path: Path) -> SqlStore:
 @contextmanager
 def postgresql() -> Iterator[Server]:
     """Run the tests' server, which syncs to disk, in a folder of its own."""
+    with closing(_of_the_tests("postgresql_server").PostgresServer()) as server:
+        yield server.start()
+
+
+@contextmanager
+def nats(sync_interval: str | None = "always") -> Iterator[Servers]:
+    """Run the tests' cluster of three nodes.
+
+    Args:
+        sync_interval: how often a node syncs to disk; None leaves it to the server.
+    """
+    cluster = _of_the_tests("nats_cluster").NatsCluster(sync_interval=sync_interval, linked=False)
+    with closing(cluster):
+        yield cluster.start()
+
+
+@contextmanager
+def mongo() -> Iterator[Servers]:
+    """Run the tests' server that speaks MongoDB's protocol, and syncs to disk."""
+    with closing(_of_the_tests("mongo_server").MongoServer()) as server:
+        yield server.start()
+
+
+def _of_the_tests(module: str) -> Any:
+    """Return a module of the tests, whose servers the bench borrows."""
     tests = str(ROOT / "tests")
     if tests not in sys.path:
         sys.path.append(tests)
-    server = import_module("postgresql_server").PostgresServer()
-    try:
-        yield server.start()
-    finally:
-        server.close()
+    return import_module(module)

@@ -96,3 +96,17 @@ def scaled(count: int, scale: float, least: int = 1) -> int:
 def rounds(count: int, scale: float) -> int:
     """Return the number of rounds: fewer, but three at least, where the test tries a measure."""
     return min(count, scaled(count, 10 * scale, least=3))
+
+
+def size_for(load_of: Callable[[int], Load], seconds: float, least: int) -> int:
+    """Return a size with which a load takes about so many seconds, found by trying smaller ones.
+
+    Args:
+        load_of: makes a load of a size.
+        seconds: how long it is to take.
+        least: the smallest size.
+    """
+    size = least
+    while (taken := size / load_of(size).rate()) < seconds / 4:
+        size *= 4
+    return max(int(size * seconds / taken), least)

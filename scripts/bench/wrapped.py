@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from statistics import mean
 
 from eskernel.contracts import Commit, EventStore
-from eskernel_stores.sql import SqlStore
+from scripts.bench.streams import Batching
 
 
-class Unbatched:
-    """A store without `append_batch`: the kernel then makes every append durable by itself.
-
-    Args:
-        store: where the appends go.
-    """
+class _Wrapped:
+    """The events of another store."""
 
     def __init__(self, store: EventStore) -> None:
         self.append = store.append
@@ -24,17 +20,30 @@ class Unbatched:
         self.close = store.close
 
 
-class Counting(SqlStore):
-    """A SqlStore that remembers how many commits each batch had."""
+class Unbatched(_Wrapped):
+    """A store without `append_batch`: the kernel then makes every append durable by itself.
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    Args:
+        store: where the appends go.
+    """
+
+
+class Counting(_Wrapped):
+    """A store that remembers how many commits each batch had.
+
+    Args:
+        store: where the batches go.
+    """
+
+    def __init__(self, store: Batching) -> None:
+        super().__init__(store)
+        self._append_batch = store.append_batch
         self._sizes: list[int] = []
 
     def append_batch(self, commits: Sequence[Commit]) -> list[int | Exception]:
-        """Store many appends in one transaction."""
+        """Store many appends in one durable write."""
         self._sizes.append(len(commits))
-        return super().append_batch(commits)
+        return self._append_batch(commits)
 
     def forget(self) -> None:
         """Begin to count anew."""

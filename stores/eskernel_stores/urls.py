@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-_SECRET: Final = re.compile(r"(://[^/@]*?:)[^/@]*@")
+_SECRET: Final = re.compile(r"(://[^/@:]*:).*@", re.DOTALL)  # also one with / or @ in it
 
 
 def shown(url: Any) -> str:

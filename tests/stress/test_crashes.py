@@ -10,6 +10,7 @@ import time
 
 import pytest
 from crash_stores import small_segments, sqlite_in
+from nats_outages import outage_of
 from support import new_seed
 
 from eskernel.testing import (
@@ -20,6 +21,8 @@ from eskernel.testing import (
     check_truncations,
 )
 from eskernel_stores.file import FileStore
+from eskernel_stores.jetstream import JetStreamStore
+from eskernel_stores.mongo import MongoStore
 from eskernel_stores.sql import SqlStore
 
 pytestmark = pytest.mark.stress
@@ -95,5 +98,54 @@ def test_postgresql_is_used_again_after_an_outage(postgresql_to_kill, how):
         outages=3,
         seed=new_seed(),
         after_kill=server.wait_for_quiet,
+    )
+    assert done.crashes == 3
+
+
+def test_jetstream_survives_killed_writers(nats_to_kill, nats_url):
+    done = check_crashes(
+        JetStreamStore,
+        nats_url,
+        kills=6,
+        seed=new_seed(),
+        after_kill=nats_to_kill.wait_for_quiet,
+    )
+    assert done.acknowledged > 6
+
+
+@pytest.mark.parametrize("way", ["killed leader", "all killed"])
+def test_jetstream_is_used_again_after_an_outage(nats_to_kill, nats_url, way):
+    done = check_outages(
+        JetStreamStore,
+        nats_url,
+        outage=outage_of(nats_to_kill, nats_url, way),
+        outages=2,
+        per_writer=2,
+        seed=new_seed(),
+        after_kill=nats_to_kill.wait_for_quiet,
+    )
+    assert done.crashes == 2
+
+
+def test_mongo_survives_killed_writers(mongo, mongo_url):
+    done = check_crashes(
+        MongoStore, mongo_url, kills=6, seed=new_seed(), after_kill=mongo.wait_for_quiet
+    )
+    assert done.acknowledged > 6
+
+
+@pytest.mark.parametrize("how", ["kill", "restart"])
+def test_mongo_is_used_again_after_an_outage(mongo_to_kill, mongo_url, how):
+    def kill():
+        mongo_to_kill.kill()
+        mongo_to_kill.start()
+
+    done = check_outages(
+        MongoStore,
+        mongo_url,
+        outage=kill if how == "kill" else mongo_to_kill.restart,
+        outages=3,
+        seed=new_seed(),
+        after_kill=mongo_to_kill.wait_for_quiet,
     )
     assert done.crashes == 3

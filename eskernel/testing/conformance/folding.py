@@ -42,11 +42,11 @@ def fold_reads_the_range_asked_for(store: EventStore) -> None:
 def an_unknown_stream_has_no_events(store: EventStore) -> None:
     """`fold` returns the very accumulator it was given, whatever the range."""
     initial: list[Event] = []
-    for _ in range(2):
+    for sequence in range(2):
         for wanted in RANGES:
             result = store.fold(STREAM, _never_called, initial, wanted)
             require(result is initial, f"an unknown stream made {result!r} of the accumulator")
-        add(store, OTHER, store.last_position(), "other")
+        add(store, OTHER, sequence, "other")
     result = store.fold((OTHER[0], OTHER[1] + "2"), _never_called, initial)
     require(result is initial, "a stream whose name begins like another's is not empty")
 

@@ -17,9 +17,10 @@ from statistics import median
 from scripts.bench.accounts import LIVE
 from scripts.bench.catching_up import time_balances
 from scripts.bench.figure import Figure, a_second
-from scripts.bench.long_logs import AMOUNT, fill_sqlite
+from scripts.bench.long_logs import fill_sqlite
 from scripts.bench.places import folder, sqlite_store
 from scripts.bench.rivals.eventsourcing_projection import fill_bank, time_projection
+from scripts.bench.streams import AMOUNT
 from scripts.bench.timing import Load, Rates, Say, rounds, scaled, take_turns
 
 _LENGTH, _THEIR_LENGTH, _STORED_LENGTH, _ROUNDS = 1_000_000, 100_000, 5_000, 5

@@ -16,8 +16,9 @@ from scripts.bench.accounts import LIVE
 from scripts.bench.accounts import running as running_kernel
 from scripts.bench.catching_up import PATIENCE
 from scripts.bench.figure import Figure, a_second
-from scripts.bench.long_logs import AMOUNT, fill_sqlite
+from scripts.bench.long_logs import fill_sqlite
 from scripts.bench.places import folder, sqlite_store
+from scripts.bench.streams import AMOUNT
 from scripts.bench.timing import Load, Say, rounds, scaled, take_turns
 
 _LENGTH, _ROUNDS = 200_000, 5

@@ -51,7 +51,7 @@ def _compare(
 
     def ours() -> float:
         module = last_deposits(next(_numbers))
-        taken = time_catch_up(store, length, module)
+        taken = time_catch_up(store, module)
         assert _totals(store, module.tables[0]) == raw.totals(), "the tables are not the same"
         return taken
 

@@ -17,7 +17,7 @@ import psycopg
 from eskernel.codec import Codec
 from scripts.bench.accounts import account
 from scripts.bench.last_deposits import Row
-from scripts.bench.long_logs import AMOUNT
+from scripts.bench.streams import AMOUNT
 
 _AT_ONCE = 1_000
 _TABLE = "raw_last_deposits"

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from eskernel.contracts import Commit
 from eskernel.errors import ConcurrencyConflict, EskernelError, StoreUnavailable
 from eskernel.values import StreamId
-from eskernel_stores.batching.prepared import Form, Prepared
+from eskernel_stores.batching.prepared import Form, Join, Prepared
 from eskernel_stores.checking import check_stream
 
 Outcome = int | Exception
@@ -101,6 +101,9 @@ class Round:
         return Written(heads, ends)
 
 
+HasRoom = Callable[[Round, Prepared], bool]
+
+
 class Batch:
     """Appends on their way into a store; used once.
 
@@ -108,6 +111,8 @@ class Batch:
         commits: the appends, in order.
         pack, unpack: as for `Event.sealed`.
         form: what the store keeps of an event.
+        join: what it keeps of a commit, if it keeps its events together.
+        has_room: whether a round that has commits can take one more.
     """
 
     def __init__(
@@ -116,7 +121,10 @@ class Batch:
         pack: Callable[[Any, str], bytes],
         unpack: Callable[[bytes], Any],
         form: Form,
+        join: Join | None = None,
+        has_room: HasRoom | None = None,
     ) -> None:
+        self._has_room = has_room or _has_room
         self._outcomes: list[Outcome] = [0] * len(commits)
         self._pending: dict[int, Prepared] = {}
         for index, commit in enumerate(commits):
@@ -125,7 +133,7 @@ class Batch:
             except EskernelError as error:
                 self._outcomes[index] = error
             else:
-                self._pending[index] = Prepared(index, commit, pack, unpack, form)
+                self._pending[index] = Prepared(index, commit, pack, unpack, form, join)
 
     def store(self, writer: Writer) -> list[Outcome]:
         """Store what can be stored.
@@ -145,9 +153,9 @@ class Batch:
         """Store one round, and settle what it does not store."""
         this = Round()
         for commit in self._pending.values():
-            this.take(commit)
-            if this.size >= ROUND_BYTES:
+            if this.streams and not self._has_room(this, commit):
                 break
+            this.take(commit)
         heads, ends = writer.write(this)
         now = dict(zip(this.streams, heads, strict=True))
         for (index, commit), end in zip(this.sent, ends, strict=True):
@@ -193,6 +201,10 @@ class Batch:
     def _settle(self, commit: Prepared, outcome: Outcome) -> None:
         self._outcomes[commit.index] = outcome
         del self._pending[commit.index]
+
+
+def _has_room(round: Round, _commit: Prepared) -> bool:
+    return round.size < ROUND_BYTES
 
 
 def _own(error: EskernelError, **facts: Any) -> EskernelError:

@@ -17,6 +17,9 @@ from eskernel_stores.checking import append_id_bytes, checked_rows
 Form = Callable[[Row, bytes], Any]
 """From a sealed event and 16 bytes of append id to what a store keeps; NotStorable if it cannot."""
 
+Join = Callable[["Prepared"], Any]
+"""From a commit that is ready but for `whole` to what a store keeps of it; NotStorable likewise."""
+
 COMMIT_BYTES: Final = 1 << 28
 """Of payloads and metadata, in one commit at most."""
 
@@ -33,10 +36,14 @@ class Prepared:
         append_id: 16 bytes, its own or made for it.
         events: in the form the store keeps them.
         size: bytes of payloads and metadata.
+        whole: what the store keeps of the commit, if it keeps its events together; else None.
         error: why it cannot be stored; then it has no events.
     """
 
-    __slots__ = ("append_id", "error", "events", "expected", "index", "size", "stream_id")
+    __slots__ = (
+        *("append_id", "error", "events", "expected", "index", "size", "stream_id"),
+        "whole",
+    )
 
     def __init__(
         self,
@@ -45,20 +52,25 @@ class Prepared:
         pack: Callable[[Any, str], bytes],
         unpack: Callable[[bytes], Any],
         form: Form,
+        join: Join | None = None,
     ) -> None:
         self.index = index
         self.stream_id, events, self.expected, append_id = commit
         self.append_id = b""
         self.events: list[Any] = []
         self.size = 0
+        self.whole: Any = None
         self.error: Exception | None = None
         try:
             self.append_id = os.urandom(16) if append_id is None else append_id_bytes(append_id)
             rows = checked_rows(self.stream_id, events, self.expected, pack, unpack)
             self.size = _checked_size(rows)
             self.events = [form(row, self.append_id) for row in rows]
+            if join is not None:
+                self.whole = join(self)
         except (EskernelError, ValueError, TypeError, OverflowError) as error:
             self.error = error
+            self.events = []
 
 
 def _checked_size(rows: Sequence[Row]) -> int:

@@ -20,10 +20,11 @@ from scripts.bench.catching_up import (
 )
 from scripts.bench.followed import compare_followed
 from scripts.bench.last_deposits import last_deposits
-from scripts.bench.long_logs import AMOUNT, fill_by_batches, fill_sqlite
+from scripts.bench.long_logs import fill_by_batches, fill_sqlite
 from scripts.bench.pacer import Pacer
 from scripts.bench.places import sqlite_store
 from scripts.bench.rivals.raw_upserts import raw_sqlite
+from scripts.bench.streams import AMOUNT
 
 
 def log_of(store):
@@ -69,7 +70,7 @@ def test_each_catch_up_begins_anew():
             return state + 1
 
     for _ in range(2):
-        assert time_catch_up(store, 500, Seeing) > 0
+        assert time_catch_up(store, Seeing) > 0
     assert seen == [*range(1, 501), *range(1, 501)]
 
 
@@ -98,7 +99,7 @@ def test_memory_is_looked_at_on_the_way(path):
 def test_the_tables_of_ours_and_of_the_rival_hold_the_same(path):
     with closing(sqlite_store(path)) as store, closing(raw_sqlite(path)) as raw:
         fill_sqlite(store, path, 2500, accounts=7)
-        time_catch_up(store, 2500, last_deposits(1))
+        time_catch_up(store, last_deposits(1))
     with closing(sqlite3.connect(path)) as connection:
         ours = connection.execute("SELECT * FROM last_deposits_1 ORDER BY account").fetchall()
     assert ours == [(f"acc-{number}", AMOUNT, 2500 - (2499 - number) % 7) for number in range(7)]

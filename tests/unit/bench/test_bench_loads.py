@@ -9,7 +9,8 @@ from functools import partial
 import pytest
 
 from eskernel import Event
-from eskernel.contracts import BatchingEventStore
+from eskernel.contracts import BatchingEventStore, Commit
+from eskernel.errors import ConcurrencyConflict
 from eskernel_stores import MemoryStore
 from scripts.bench.accounts import TYPE, running, steps
 from scripts.bench.callers import callers_load, shares_apart, shares_load, together
@@ -18,10 +19,11 @@ from scripts.bench.latencies import Latencies
 from scripts.bench.long_streams import LONG, compare
 from scripts.bench.long_tables import fill_long
 from scripts.bench.places import folder, sqlite_store
-from scripts.bench.rehydrating import time_rehydration
+from scripts.bench.rehydrating import rehydrate_each_way, time_rehydration
 from scripts.bench.rivals.raw_file import RawLines
 from scripts.bench.rivals.raw_sqlite import RawRows
-from scripts.bench.timing import Load, take_turns
+from scripts.bench.streams import fill
+from scripts.bench.timing import Load, size_for, take_turns
 from scripts.bench.wrapped import Counting, Unbatched
 
 
@@ -74,22 +76,65 @@ def test_latencies_stand_beside_a_figure():
     assert figure.details["ours"] == 1
 
 
-def test_a_store_that_cannot_batch_commits_one_by_one(tmp_path):
-    with closing(Counting(f"sqlite:///{tmp_path}/a.db")) as store:
-        alone = Unbatched(store)
-        assert not isinstance(alone, BatchingEventStore)
-        with running(1, alone) as kernel:
-            callers_load(kernel, 8, 80, 1).run()
-        assert store.last_position() == 81
-        assert store.average() == 1
+def test_a_store_that_cannot_batch_commits_one_by_one():
+    store = Counting(MemoryStore())
+    alone = Unbatched(store)
+    assert isinstance(store, BatchingEventStore)
+    assert not isinstance(alone, BatchingEventStore)
+    with running(1, alone) as kernel:
+        callers_load(kernel, 8, 80, 1).run()
+    assert store.last_position() == 81
 
 
-def test_batches_are_counted_from_where_it_was_told(tmp_path):
-    with closing(Counting(f"sqlite:///{tmp_path}/a.db")) as store:
-        store.append(("a", "b"), [Event(("a", "b"), 1, "c", None)], expected_sequence=0)
-        store.forget()
-        store.append_batch([])
-        assert store.average() == 0
+def test_batches_are_counted_from_where_it_was_told():
+    store = Counting(MemoryStore())
+    commits = [Commit(("a", name), [Event(("a", name), 1, "c", None)], 0) for name in "bcd"]
+    store.append_batch(commits[:1])
+    store.forget()
+    store.append_batch(commits[1:])
+    assert store.average() == 2
+    assert store.last_position() == 3
+
+
+@pytest.mark.parametrize("at_once", [4, 1])
+def test_a_stream_is_filled_by_appends_of_the_size_wanted(at_once):
+    appends = []
+
+    class Seeing(MemoryStore):
+        def append_batch(self, commits):
+            appends.extend(commits)
+            return super().append_batch(commits)
+
+    store = Seeing()
+    fill(store, "a", 5, at_once)
+    assert [commit.expected_sequence for commit in appends] == [*range(0, 5, at_once)]
+    assert [event.sequence for event in events_of(store, "a")] == [1, 2, 3, 4, 5]
+
+
+def test_an_append_that_fails_fails_the_filling():
+    store = MemoryStore()
+    fill(store, "a", 5)
+    with pytest.raises(ConcurrencyConflict):
+        fill(store, "a", 5)
+
+
+def test_streams_appended_each_way_are_as_long():
+    store = MemoryStore()
+    rates = rehydrate_each_way(store, 0.01, lambda word: None)
+    assert all(len(each) == 3 and min(each) > 0 for each in rates.values())
+    assert [len(events_of(store, how)) for how in rates] == [100, 100, 100]
+
+
+def test_a_size_is_found_that_takes_as_long_as_wanted():
+    tried = []
+
+    def load_of(size):
+        tried.append(size)
+        return Load(size, lambda: size / 1000)
+
+    assert size_for(load_of, 3.0, 5) == 3000
+    assert tried == [5, 20, 80, 320, 1280]
+    assert size_for(load_of, 0.001, 5) == 5
 
 
 def test_a_long_stream_is_as_if_appended(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from scripts.bench.apart import MeasureFailed, run_apart
 from scripts.bench.figure import Figure
 from scripts.bench.measures import MEASURES, NEED_MORE_THAN_THE_TESTS, load_measure
+from scripts.bench.report import markdown_of
 from scripts.bench.timing import quantile
 
 WITHIN_REACH = [name for name in MEASURES if name not in NEED_MORE_THAN_THE_TESTS]
@@ -57,3 +58,20 @@ def test_a_quantile_is_one_of_the_numbers() -> None:
     assert quantile(numbers, 0.5) == 51.0
     assert quantile(numbers, 0.99) == 100.0
     assert quantile([7.0], 0.99) == 7.0
+
+
+def test_figures_with_a_cell_make_a_table() -> None:
+    quantiles, events = {"p50": 0.0044, "p99": 120.4}, {"events": 10_000}
+    figures = [
+        Figure("a", 1.0, "/s", "one", details=quantiles, cell=("first", "16 callers")),
+        Figure("b", 2.0, "/s", "two"),
+        Figure("c", 3456.0, "/s", "three", details=events, cell=("first", "catch-up")),
+        Figure("d", 4.0, "/s", "four", cell=("second", "catch-up")),
+    ]
+    assert markdown_of(figures).splitlines() == [
+        "| store | 16 callers | catch-up |",
+        "| --- | --- | --- |",
+        "| first | 1/s; 0.0044, 120 ms | 3,460/s of 10,000 |",
+        "| second |  | 4/s |",
+    ]
+    assert markdown_of(figures[1:2]) == ""

@@ -1,0 +1,174 @@
+"""Portal: the way from any thread into an event loop on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, Final, Generic, TypeVar
+
+from eskernel.errors import StoreUnavailable
+
+T = TypeVar("T")
+
+_CLOSED: Final = "the store is closed; open it again"
+_FORKED: Final = (
+    "this store was opened by the process that forked this one, and connections "
+    "cannot be shared; open a store of its own here"
+)
+_PATIENCE: Final = 5.0  # seconds to wait for the thread's end
+
+
+class Portal:
+    """Runs coroutines for threads that wait for them; its daemon thread starts at once.
+
+    An exception that interrupts a waiting thread cancels what it waited for, and nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._closed = False  # set once, before the loop is told to stop
+        self._farewell: Callable[[], Coroutine[Any, Any, None]] = _nothing  # set before `_closed`
+        # What threads wait for. Put in before the loop hears of it and before `_closed` is looked
+        # at, and swept after the loop has ended: so everything that is waited for is answered.
+        self._awaited: set[_Call[Any]] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="eskernel-jetstream", daemon=True)
+        try:
+            self._thread.start()
+        except BaseException:
+            self._loop.close()
+            raise
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop, wait, and return or raise what it does.
+
+        Raises:
+            StoreUnavailable: the portal is closed, or belongs to the process that forked this one.
+            RuntimeError: the caller is on the loop's own thread, where nothing can be waited for.
+        """
+        call = _Call(coroutine, self._awaited)
+        handed_over = False
+        try:
+            self._awaited.add(call)
+            self._check_open()
+            handed_over = True
+            try:
+                self._loop.call_soon_threadsafe(call.start, self._loop)
+            except RuntimeError as error:  # the loop was closed just now
+                handed_over = False
+                raise StoreUnavailable(_CLOSED) from error
+            return call.done.result()
+        except BaseException:
+            if not handed_over:
+                call.drop()
+            elif not call.done.done():
+                with suppress(RuntimeError):  # the loop is closed, and `_serve` drops the call
+                    self._loop.call_soon_threadsafe(call.cancel)
+            raise
+
+    def close(self, farewell: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """End the thread, and wait until it has, if another calls this.
+
+        Closing twice is harmless, and does nothing in a forked child.
+
+        Args:
+            farewell: run on the loop, once, before all that still runs is cancelled.
+        """
+        if not self._closed:
+            self._farewell = farewell
+            self._closed = True
+        if os.getpid() != self._pid:
+            return
+        with suppress(RuntimeError):  # it was closed before
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(_PATIENCE)
+
+    def _check_open(self) -> None:
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a function that is told of appends must not use the store")
+        if os.getpid() != self._pid:
+            raise StoreUnavailable(_FORKED)
+        if self._closed:
+            raise StoreUnavailable(_CLOSED)
+
+    def _serve(self) -> None:
+        loop = self._loop
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+            loop.run_until_complete(self._end())
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+            for call in [*self._awaited]:
+                call.fail()
+
+    async def _end(self) -> None:
+        """Say farewell, cancel every other task, and wait until all have ended."""
+        with suppress(Exception):
+            await self._farewell()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+class _Call(Generic[T]):
+    """What a thread waits for.
+
+    Args:
+        coroutine: what is to run.
+        awaited: where the call is until it has ended.
+
+    Attributes:
+        done: what it has returned or raised; set on the loop's thread.
+    """
+
+    __slots__ = ("_awaited", "_coroutine", "_task", "done")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], awaited: set[_Call[Any]]) -> None:
+        self.done: Future[T] = Future()
+        self._coroutine = coroutine
+        self._awaited = awaited
+        self._task: asyncio.Task[T] | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin; on the loop's thread."""
+        self._task = loop.create_task(self._coroutine)
+        self._task.add_done_callback(self._finish)
+
+    def cancel(self) -> None:
+        """End it early; on the loop's thread, after `start`."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def drop(self) -> None:
+        """Forget what has not begun, and never will."""
+        self._awaited.discard(self)
+        self._coroutine.close()
+
+    def fail(self) -> None:
+        """Tell who waits that the loop has ended; what was begun may have been done before."""
+        begun = self._task is not None
+        if not begun:
+            self.drop()
+        if not self.done.done():
+            self.done.set_exception(StoreUnavailable(_CLOSED, outcome_unknown=begun))
+
+    def _finish(self, task: asyncio.Task[T]) -> None:
+        self._awaited.discard(self)
+        if task.cancelled():
+            self.fail()
+        elif (error := task.exception()) is not None:
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(task.result())
+
+
+async def _nothing() -> None:
+    pass

@@ -1,0 +1,134 @@
+"""Reading: pages of messages, each read whole before its events are handed out.
+
+Any replica may send a page, also one that lags behind. It sends what it has, so what it has not is
+asked for again, until the end is reached that the stream's leader has told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+from eskernel.errors import StoreUnavailable
+from eskernel_stores.jetstream.connection import Connection
+from eskernel_stores.jetstream.replies import read_direct, sequence_of
+
+PAGE: Final = 4000
+"""Messages read at once."""
+
+PAGE_BYTES: Final = 8 << 20
+"""Bytes after which a page ends."""
+
+_PAUSE: Final = 0.02  # seconds for a replica to catch up
+
+Row = tuple[int, bytes]
+"""The number of a message, and its payload."""
+
+LogRow = tuple[int, bytes, str]
+"""The number of a message, its payload, and its subject."""
+
+
+class Reading:
+    """Reads pages; the coroutines are for the connection's loop.
+
+    Args:
+        connection: to the servers.
+        stream: what the stream is called.
+        timeout: seconds in which replicas must have caught up.
+    """
+
+    def __init__(self, connection: Connection, stream: str, timeout: float) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._timeout = timeout
+
+    def pages(self, subject: str, message: int, end: int) -> Pages:
+        """Return the pages of a subject from a message to another, which is there."""
+        return Pages(partial(self._page, subject), message, end)
+
+    async def log_page(self, message: int, count: int, end: int) -> list[LogRow]:
+        """Return messages of the whole stream, at least one.
+
+        Args:
+            message: the number from which on.
+            count: how many at most.
+            end: the number of a message that is there.
+        """
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        while True:
+            replies = await self._connection.raw_page(
+                self._stream, message, None, min(count, PAGE), PAGE_BYTES
+            )
+            if replies:
+                stored = [read_direct(headers, payload) for headers, payload in replies]
+                return [(one.sequence, one.payload, one.subject) for one in stored]
+            if asyncio.get_running_loop().time() > deadline:
+                raise _vanished(self._stream, message, end)
+            await asyncio.sleep(_PAUSE)
+
+    async def last(self) -> LogRow | None:
+        """Return the stream's last message, as its leader has it; None if it is empty."""
+        found = await self._connection.last(self._stream, ">")
+        return None if found is None else (found.sequence, found.payload, found.subject)
+
+    async def get(self, message: int) -> LogRow | None:
+        """Return the message with a number, as the stream's leader has it, or None."""
+        found = await self._connection.get(self._stream, message)
+        return None if found is None else (found.sequence, found.payload, found.subject)
+
+    async def _page(self, subject: str, message: int, end: int) -> list[Row]:
+        """Return messages of a subject, at least one."""
+        replies = await self._connection.raw_page(self._stream, message, subject, PAGE, PAGE_BYTES)
+        if replies:
+            return [(sequence_of(headers), payload) for headers, payload in replies]
+        found = await self._connection.next(self._stream, subject, message)
+        if found is None:
+            raise _vanished(self._stream, message, end)
+        return [(found.sequence, found.payload)]
+
+
+class Pages:
+    """Reads page after page; each is asked for while the caller is busy with the one before.
+
+    Args:
+        read: returns the messages from one on, given another that is there; at least one.
+        message: the number from which on.
+        end: the number of the last message wanted.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int, int], Coroutine[Any, Any, list[Row]]],
+        message: int,
+        end: int,
+    ) -> None:
+        self._read = read
+        self._message = message
+        self._end = end
+        self._coming: asyncio.Task[list[Row]] | None = None
+
+    async def next(self) -> list[Row]:
+        """Return the next page; there must be one."""
+        rows = await (self._coming or self._read(self._message, self._end))
+        self._message = rows[-1][0] + 1
+        self._coming = None
+        if self._message <= self._end:
+            reading = self._read(self._message, self._end)
+            self._coming = asyncio.get_running_loop().create_task(reading)
+            self._coming.add_done_callback(_look_at)
+        return rows
+
+
+def _look_at(task: asyncio.Task[Any]) -> None:
+    """Look at a task's error, which is no news if nobody wants the page any more."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _vanished(stream: str, message: int, end: int) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"messages {message} to {end} of {stream} are not to be had, though its leader knows them; "
+        "its replicas lag behind, try again"
+    )

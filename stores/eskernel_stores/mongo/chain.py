@@ -1,0 +1,199 @@
+"""Chain: the log's end, where appends are inserted.
+
+The log is a chain of documents: the `_id` of each, the position of its first event, is that of the
+one before plus its number of events. A writer inserts at the end that it knows. If another was
+first, the server refuses the `_id`, for it is taken, and the writer looks where the end is now. So
+the unique `_id` is the log's lock, and nobody holds it while he does something else; a counter's
+document, or a transaction, would have writers wait for, or abort, each other instead.
+
+**Without holes, and in the order of commits.** A writer knows an end only from what a majority of
+the servers has: from its own insert once that was acknowledged by a majority, or from a read with
+read concern "majority". What a majority has is never rolled back. So everything up to that end
+stays, whichever server becomes the primary, and what is inserted behind it cannot come to stand
+behind a hole. Within one insert command, which one server executes in order and ends at the first
+failure, each document is inserted only after the one before it; if the driver sends the command
+once more, to another server, that server inserts a document again unless it has it, and meets who
+has taken its place. A rollback takes the newest part of a server's own history away, and what
+follows upon a document was written after it. After any error the end counts as unknown.
+
+**No skips.** In the servers' history each document comes after its predecessor, and a majority
+reader sees a prefix of that history. Who has seen a position has seen all before it.
+
+Streams are chains likewise: at each sequence one append can begin, says the unique index. An append
+may go where the stream's last one ends. Whether one ends there is known of those seen before, and
+else asked; whether it is still the last is for the index to say.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pymongo.errors import BulkWriteError
+
+from eskernel.errors import StoreUnavailable
+from eskernel.values import StreamId
+from eskernel_stores.batching import Prepared, Round, Written
+from eskernel_stores.heads import Head, Heads
+from eskernel_stores.mongo.client import Database, Documents
+from eskernel_stores.mongo.collections import EVENTS
+from eskernel_stores.mongo.documents import end_of
+from eskernel_stores.mongo.turns import Turns
+from eskernel_stores.mongo.writing import Writing
+
+_DUPLICATE: Final = 11000
+
+
+class Chain:
+    """Inserts appends; may be used from many threads.
+
+    Args:
+        database: where the log is.
+        timeout: seconds that an append may take to find its place among others'.
+
+    Attributes:
+        heads: ends of streams seen.
+    """
+
+    def __init__(self, database: Database, timeout: float) -> None:
+        self.heads = Heads()
+        self._database = database
+        self._timeout = timeout
+        # Held by who inserts: of two threads of one process one would be refused.
+        self._inserting = threading.Lock()
+        # The log's last position. Written by who holds the lock, and None whenever what is stored
+        # is not known for certain: while an insert is under way, and after one that failed.
+        self._end: int | None = None
+        self._turns = Turns(database)
+
+    def write(self, round: Round) -> Written:
+        """Store what fits of a round; see `batching.Writer`.
+
+        Of a stream that another writer enters in the middle, the first commits are stored: its head
+        is then told to be elsewhere, and `find` finds them.
+
+        Raises:
+            StoreUnavailable: a commit may be stored if `outcome_unknown`.
+        """
+        deadline = time.monotonic() + self._timeout
+        writing = Writing(round, self._moved(round))
+        try:
+            with self._inserting:
+                while writing.left:
+                    self._insert_some(writing, deadline)
+        except StoreUnavailable as error:
+            if not writing.has_stored or error.outcome_unknown:
+                raise
+            raise StoreUnavailable(
+                f"{error}, but for some appends of the batch", outcome_unknown=True
+            ) from error
+        return writing.written()
+
+    def end(self) -> int:
+        """Return the log's last position, as the servers know it."""
+        with self._database.translating(writing=False):
+            found = self._events().find_one(projection=_END, sort=[("_id", -1)])
+        return 0 if found is None else int(end_of(found, "_id"))
+
+    def head(self, stream_id: StreamId) -> int:
+        """Return the sequence a stream is at, as the servers know it."""
+        names = _names(stream_id)
+        with self._database.translating(writing=False):
+            found = self._events().find_one(names, _END, sort=[("sequence", -1)])
+        if found is None:
+            return 0
+        head = Head(int(end_of(found)), int(found["_id"]))
+        self.heads.put([(stream_id, head)])
+        return head.sequence
+
+    def find(self, commit: Prepared) -> list[int]:
+        """Return where a commit is stored already; see `batching.Writer`."""
+        names = {**_names(commit.stream_id), "sequence": commit.expected + 1}
+        with self._database.translating(writing=False):
+            found = self._events().find_one(names, {**_END, "append_id": 1})
+        if found is None or found.get("append_id") != commit.append_id:
+            return []
+        return [*range(int(found["_id"]), int(end_of(found, "_id")) + 1)]
+
+    def _moved(self, round: Round) -> dict[int, int]:
+        """Return, of the round's streams that are not where it expects them, where they are."""
+        moved = {}
+        for index, (stream_id, expected) in enumerate(
+            zip(round.streams, round.expected, strict=True)
+        ):
+            seen = self.heads.get(stream_id)
+            if (0 if seen is None else seen.sequence) != expected:
+                head = self.head(stream_id)
+                if head != expected:
+                    moved[index] = head
+        return moved
+
+    def _insert_some(self, writing: Writing, deadline: float) -> None:
+        """Insert as much as goes into one command, and note what became of it."""
+        if time.monotonic() > deadline:
+            raise StoreUnavailable(
+                "MongoDB: other appends came first for too long; nothing was stored, try again"
+            )
+        if self._turns.wait():
+            self._end = None
+        end, self._end = self._end, None
+        if end is None:
+            end = self.end()
+        sent = writing.next(end)
+        inserted, refused = self._insert([one.whole.document for _, one in sent])
+        end = writing.note(sent[:inserted], end)
+        self.heads.put(
+            (one.stream_id, Head(one.expected + len(one.events), one.whole.document["_id"]))
+            for _, one in sent[:inserted]
+        )
+        if refused is None:
+            self._end = end
+            self._turns.won()
+        elif refused:
+            self._turns.lost()
+        else:
+            self._lose(writing, *sent[inserted])
+            self._end = end
+
+    def _insert(self, documents: Sequence[Any]) -> tuple[int, bool | None]:
+        """Insert documents in order, up to one whose place is taken.
+
+        Returns:
+            How many were inserted, and of the one refused whether its place in the log was taken;
+            else it was that in its stream. None if none was refused.
+        """
+        with self._database.translating(writing=True):
+            try:
+                self._events().insert_many(documents, ordered=True)
+            except BulkWriteError as error:
+                if error.details["writeConcernErrors"]:
+                    raise
+                (refused,) = error.details["writeErrors"]
+                if refused["code"] != _DUPLICATE:
+                    raise
+                return refused["index"], "_id" in refused["keyPattern"]
+        return len(documents), None
+
+    def _lose(self, writing: Writing, index: int, commit: Prepared) -> None:
+        """Take note that another append is where a commit should be.
+
+        A majority may not have it yet. Then the commit is tried again, for it may still vanish.
+        """
+        head = self.head(commit.stream_id)
+        if head == commit.expected:
+            self._turns.lost()
+        else:
+            writing.lose(index, head)
+
+    def _events(self) -> Documents:
+        return self._database.collection(EVENTS)
+
+
+_END: Final = {"sequence": 1, "count": 1}
+
+
+def _names(stream_id: StreamId) -> dict[str, str]:
+    aggregate_type, aggregate_id = stream_id
+    return {"aggregate_type": aggregate_type, "aggregate_id": aggregate_id}

@@ -1,0 +1,236 @@
+"""Documents with entries whose values may be large.
+
+MongoDB writes a document anew at every change, and takes none of more than 16 MB. So a large value
+is kept in pieces, elsewhere. A document has a list `loose` of the values that have pieces although
+no entry points at them, so that nothing is lost or left behind, whoever fails when:
+
+1. A writer puts its value on the list, under a fresh id.
+2. It writes the pieces.
+3. One update of the document has an entry point at the value, takes it from the list, and puts on
+   the list, as dead, what no entry points at any more. It demands that the value is on the list,
+   and not dead.
+4. The pieces of the dead are deleted, and then the dead are taken from the list.
+
+A writer that fails between 1 and 3 leaves its value on the list. `PATIENCE` later the next update
+declares it dead; a writer that still lives then cannot point at it any more. One that fails between
+3 and 4 leaves the dead to the next. A reader that misses a piece was overtaken by an update, and
+reads the document again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
+
+from bson import Binary
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from eskernel.errors import StoreUnavailable
+from eskernel_stores.mongo.client import Database, Document, Documents
+from eskernel_stores.mongo.large import Large, LargeValues
+from eskernel_stores.mongo.large_updates import PATIENCE, Pipeline, announced, announcing, pointing
+
+INLINE: Final = 256 * 1024
+"""Bytes above which a value is large."""
+
+TOGETHER: Final = 4 * 1024 * 1024
+"""Bytes that the values of one document which are not large should not exceed."""
+
+_TOO_LARGE: Final = (10334, 17419, 17420)
+"""What servers call a document of more than 16 MB, depending on where they notice."""
+
+
+Parts: TypeAlias = tuple[bytes, ...]
+
+
+class TooLarge(Exception):
+    """The document would be larger than the server takes; nothing was changed."""
+
+
+class Missing(Exception):
+    """Pieces of an entry's value are missing.
+
+    Attributes:
+        entry: the entry.
+    """
+
+    def __init__(self, entry: Document) -> None:
+        super().__init__(f"pieces of {entry} are missing")
+        self.entry = entry
+
+
+class LargeDocuments:
+    """Documents of one collection, each changed by one update at a time.
+
+    Args:
+        database: where they are.
+        collection: its name.
+        field: of the array of entries; the `large` of an entry is a `Large.stored`.
+        parts: the fields of an entry that together are its value, if it is not large.
+        empty: the other fields of a document that is made.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        collection: str,
+        field: str,
+        parts: Sequence[str],
+        empty: Document,
+    ) -> None:
+        self._database = database
+        self._collection = collection
+        self._field = field
+        self._parts = parts
+        self._empty = {**empty, field: [], "loose": []}
+        self._values = LargeValues(database)
+
+    def read(self, find: Callable[[], Document | None]) -> tuple[Document, Parts] | None:
+        """Return an entry and its value.
+
+        Args:
+            find: returns the entry as it is now, or None.
+
+        Raises:
+            Missing: the value has pieces missing.
+            StoreUnavailable: it could not be read.
+        """
+        missed = None
+        while (entry := find()) is not None:
+            if "large" not in entry:
+                return entry, tuple(entry[part] for part in self._parts)
+            large = Large.of(entry["large"])
+            if value := self._values.read(large):
+                return entry, value
+            if large == missed:
+                raise Missing(entry)
+            missed = large  # replaced since it was found, or else it will be missed again
+        return None
+
+    def filled(
+        self, entry: Document, value: Parts, inline: int
+    ) -> tuple[Document, list[tuple[Large, Parts]]]:
+        """Return an entry with its value, or pointing at it if it has more than `inline` bytes."""
+        if sum(map(len, value)) <= inline:
+            return {**entry, **dict(zip(self._parts, map(Binary, value), strict=True))}, []
+        large = Large.new(value)
+        return {**entry, "large": large.stored()}, [(large, value)]
+
+    def documents(self) -> Documents:
+        """Return the collection."""
+        return self._database.collection(self._collection)
+
+    def update(
+        self, key: str, condition: Document, update: Pipeline, *, writing: bool = True
+    ) -> Document | None:
+        """Update a document and return it without its entries; None if it is none such.
+
+        Args:
+            key: its `_id`.
+            condition: what must be true of it.
+            update: a pipeline.
+            writing: whether the outcome of it matters.
+
+        Raises:
+            StoreUnavailable: the server could not be reached.
+            TooLarge: it would be too large.
+        """
+        with self._database.translating(writing=writing):
+            try:
+                return self.documents().find_one_and_update(
+                    {"_id": key, **condition},
+                    update,
+                    projection={self._field: 0},
+                    return_document=ReturnDocument.AFTER,
+                )
+            except OperationFailure as error:
+                if error.code in _TOO_LARGE:
+                    raise TooLarge from error
+                raise
+
+    def create(self, key: str) -> None:
+        """Make an empty document, unless there is one."""
+        with self._database.translating(writing=False), suppress(DuplicateKeyError):
+            self.documents().insert_one({"_id": key, **self._empty})
+
+    def replace(
+        self,
+        key: str,
+        entries: Any,
+        large: Sequence[tuple[Large, Parts]],
+        *,
+        condition: Document | None = None,
+        also: Pipeline | None = None,
+        refuse: Callable[[Document], None] | None = None,
+    ) -> None:
+        """Replace entries of a document, which is made if there is none.
+
+        Args:
+            key: its `_id`.
+            entries: an expression for the entries as they shall be.
+            large: the values that new ones point at, with their parts.
+            condition: what must be true of the document.
+            also: what else is changed.
+            refuse: raises an error for a document that is not so, and nothing is stored.
+
+        Raises:
+            StoreUnavailable: the server could not be reached.
+            TooLarge: the document would be too large.
+        """
+        places = [one for one, _ in large]
+        wanted = {} if condition is None else condition
+        if large:
+            while self.update(key, wanted, announcing(places), writing=False) is None:
+                self._see(key, refuse)
+            for one, parts in large:
+                self._values.write(one, parts)
+        wanted = {**wanted, **announced(places)}
+        update = [*(also or ()), *pointing(self._field, entries, places)]
+        while (found := self.update(key, wanted, update)) is None:
+            found = self._see(key, refuse)
+            if found is not None and places and self._points_at(found, places):
+                break
+        self._delete_dead(key, found["loose"])
+
+    def _see(self, key: str, refuse: Callable[[Document], None] | None) -> Document | None:
+        """Find out why a document was not updated: make it, or refuse."""
+        with self._database.translating(writing=False):
+            found = self.documents().find_one(
+                {"_id": key}, {f"{self._field}.{part}": 0 for part in self._parts}
+            )
+        if found is None:
+            self.create(key)
+        elif refuse is not None:
+            refuse(found)
+        return found
+
+    def _points_at(self, document: Document, places: Sequence[Large]) -> bool:
+        """Return whether entries point at values: an update sent twice is refused the second time.
+
+        Raises:
+            StoreUnavailable: the values were declared dead.
+        """
+        wanted = {one.value for one in places}
+        if wanted <= {one["large"]["value"] for one in document[self._field] if "large" in one}:
+            return True
+        if wanted <= {one["value"] for one in document["loose"] if not one["dead"]}:
+            return False
+        with suppress(StoreUnavailable):
+            self._values.delete((one.value, one.pieces) for one in places)
+        raise StoreUnavailable(
+            f"writing took longer than {PATIENCE:.0f} seconds and was given up; "
+            "nothing was stored, try again"
+        )
+
+    def _delete_dead(self, key: str, loose: Sequence[Document]) -> None:
+        """Delete the dead of a list, and take them from it; what fails is left to the next."""
+        dead = [(one["value"], one["pieces"]) for one in loose if one["dead"]]
+        if not dead:
+            return
+        with suppress(StoreUnavailable):
+            self._values.delete(dead)
+            gone = {"loose": {"value": {"$in": [value for value, _ in dead]}}}
+            with self._database.translating(writing=False):
+                self.documents().update_one({"_id": key}, {"$pull": gone})

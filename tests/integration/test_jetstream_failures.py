@@ -1,0 +1,107 @@
+"""Nodes of a NATS cluster fail: what callers are told, and that service goes on by itself."""
+
+from contextlib import closing
+
+import pytest
+from jetstream_load import Load
+from sql_helpers import (
+    STREAM,
+    append,
+    every_call_unavailable,
+    made,
+    payloads,
+    unavailable,
+)
+from support import eventually
+
+from eskernel_stores.jetstream import JetStreamStore
+
+
+@pytest.fixture
+def cluster(nats_to_kill):
+    return nats_to_kill
+
+
+@pytest.fixture
+def store(cluster, nats_url):
+    """A store connected to the node that leads its events."""
+    with closing(JetStreamStore(nats_url)) as first:
+        first.last_position()
+    through = cluster.url_through(leader_of(cluster, nats_url), nats_url)
+    with closing(JetStreamStore(through)) as store:
+        yield store
+
+
+@pytest.fixture
+def load(start, store, nats_url):
+    """A load on a kernel with that store."""
+    load = Load(start())
+    with load:
+        yield load
+    with closing(JetStreamStore(nats_url)) as other:
+        load.check(store, other)
+
+
+def leader_of(cluster, url):
+    return cluster.leader_of(f"{url.rpartition('/')[2]}-events")
+
+
+def test_each_node_may_be_killed_in_turn(load, cluster, nats_url):
+    leader = leader_of(cluster, nats_url)
+    for node in ((leader + 1) % 3, (leader + 2) % 3, leader):
+        cluster.kill(node)
+        load.go_on()
+        cluster.restart(node)
+        cluster.wait_until_healthy()
+        load.go_on()
+
+
+def test_a_leader_that_is_cut_off_is_left_by_its_clients(load, cluster, nats_url):
+    leader = leader_of(cluster, nats_url)
+    cluster.cut_off(leader)
+    load.go_on()
+    cluster.heal(leader)
+    cluster.wait_until_healthy()
+    load.go_on()
+
+
+def test_a_leader_that_stands_still_is_left_by_its_clients(load, cluster, nats_url):
+    leader = leader_of(cluster, nats_url)
+    cluster.pause(leader)
+    load.go_on()
+    cluster.resume(leader)
+    cluster.wait_until_healthy()
+    load.go_on()
+
+
+def test_nothing_is_lost_when_all_nodes_are_killed_at_once(load, cluster, nats_url):
+    with closing(JetStreamStore(nats_url, timeout=0.3)) as impatient:
+        append(impatient, STREAM, "before")
+        cluster.kill_all()
+        eventually(lambda: not unavailable(payloads, impatient).outcome_unknown)
+        for error in every_call_unavailable(impatient, 1):
+            assert not error.outcome_unknown
+            assert "NATS" in str(error)
+        eventually(lambda: load.errors, timeout=20)
+        cluster.start()
+        load.go_on()
+        assert append(impatient, STREAM, "after")
+        assert payloads(impatient) == ["before", "after"]
+
+
+def test_without_a_majority_nothing_is_acknowledged(store, cluster, nats_url):
+    leader = leader_of(cluster, nats_url)
+    others = [(leader + 1) % 3, (leader + 2) % 3]
+    for node in others:
+        cluster.kill(node)
+    error = unavailable(
+        store.append, STREAM, made(STREAM, 0, "x"), expected_sequence=0, append_id=7
+    )
+    for node in others:
+        cluster.restart(node)
+    cluster.wait_until_healthy()
+    if not error.outcome_unknown:
+        assert payloads(store) == []
+    again = store.append(STREAM, made(STREAM, 0, "x"), expected_sequence=0, append_id=7)
+    assert again == store.last_position()
+    assert payloads(store) == ["x"]

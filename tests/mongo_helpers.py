@@ -1,0 +1,30 @@
+"""What the tests of MongoStore share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cutting_proxy import CuttingProxy
+
+
+def far_url(url: str, proxy: CuttingProxy) -> str:
+    """Return the URL of a database as it is reached through a proxy, and in no other way."""
+    name = url.rpartition("/")[2]
+    return f"mongodb://127.0.0.1:{proxy.port}/{name}?directConnection=true"
+
+
+@contextmanager
+def lost(proxy: CuttingProxy, needle: bytes, forwarded: bool) -> Iterator[None]:
+    """Have the next command with a needle be cut off, and the server out of reach from then on.
+
+    Args:
+        proxy: on the way to the server.
+        needle: of the command.
+        forwarded: whether the server gets it.
+    """
+    proxy.refusing = True
+    proxy.rules = [(needle, forwarded)]
+    yield
+    assert proxy.rules == []
+    proxy.refusing = False

@@ -1,0 +1,171 @@
+"""The portal: threads wait for coroutines, whatever becomes of either."""
+
+import asyncio
+import ctypes
+import os
+import threading
+
+import pytest
+from support import eventually, run_threads
+
+from eskernel.errors import StoreUnavailable
+from eskernel_stores.jetstream.portal import Portal
+
+
+class Interruption(BaseException):
+    pass
+
+
+async def returned(value):
+    await asyncio.sleep(0)
+    return value
+
+
+async def failed(error):
+    raise error
+
+
+async def nothing():
+    pass
+
+
+@pytest.fixture
+def portal():
+    portal = Portal()
+    yield portal
+    portal.close(nothing)
+
+
+def test_many_threads_get_what_they_wait_for(portal):
+    def ask(number):
+        for turn in range(50):
+            assert portal.run(returned((number, turn))) == (number, turn)
+
+    run_threads(*(lambda number=number: ask(number) for number in range(8)))
+
+
+def test_errors_reach_who_waits(portal):
+    with pytest.raises(LookupError, match="here"):
+        portal.run(failed(LookupError("here")))
+
+
+def test_an_interrupted_thread_cancels_what_it_waited_for_and_nothing_else(portal):
+    begun, cancelled = threading.Event(), threading.Event()
+    caught = []
+
+    async def wait():
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    def ask():
+        try:
+            portal.run(wait())
+        except Interruption as interruption:
+            caught.append(interruption)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    assert begun.wait(5)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread.ident), ctypes.py_object(Interruption)
+    )
+    eventually(lambda: _woken(portal, thread))
+    assert caught
+    assert cancelled.wait(5)
+    assert portal.run(returned(1)) == 1
+    assert not portal._awaited
+
+
+def _woken(portal, thread):
+    """Wake a thread that waits for a lock, which no exception of ours interrupts."""
+    for call in [*portal._awaited]:
+        with call.done._condition:
+            call.done._condition.notify_all()
+    return not thread.is_alive()
+
+
+def test_closing_answers_whoever_waits():
+    portal = Portal()
+    begun = threading.Event()
+    answers = []
+
+    async def wait():
+        begun.set()
+        await asyncio.Event().wait()
+
+    def ask():
+        with pytest.raises(StoreUnavailable, match="closed") as refused:
+            portal.run(wait())
+        answers.append(refused.value.outcome_unknown)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    assert begun.wait(5)
+    portal.close(nothing)
+    portal.close(nothing)
+    thread.join(5)
+    assert answers == [True]
+    with pytest.raises(StoreUnavailable, match="the store is closed; open it again") as refused:
+        portal.run(returned(1))
+    assert not refused.value.outcome_unknown
+    assert not portal._thread.is_alive()
+
+
+def test_closing_while_many_ask_leaves_nobody_waiting():
+    for _ in range(20):
+        portal = Portal()
+
+        def ask(portal=portal):
+            with pytest.raises(StoreUnavailable, match="closed"):
+                while True:
+                    portal.run(returned(1))
+
+        run_threads(*[ask] * 3, lambda portal=portal: portal.close(nothing))
+
+
+def test_farewell_is_said_once_before_the_rest_is_cancelled():
+    portal = Portal()
+    said = []
+
+    async def farewell():
+        await asyncio.sleep(0)
+        said.append(len(asyncio.all_tasks()))
+
+    portal.run(returned(1))
+    portal.close(farewell)
+    portal.close(farewell)
+    assert said == [1]
+
+
+def test_nobody_waits_on_the_loops_own_thread(portal):
+    async def ask():
+        portal.run(returned(1))
+
+    with pytest.raises(RuntimeError, match="must not use the store"):
+        portal.run(ask())
+
+
+def test_it_can_be_closed_on_the_loops_own_thread():
+    portal = Portal()
+    portal._loop.call_soon_threadsafe(portal.close, nothing)
+    eventually(lambda: not portal._thread.is_alive())
+    with pytest.raises(StoreUnavailable, match="closed"):
+        portal.run(returned(1))
+
+
+def test_in_a_forked_child_it_says_so_and_the_parents_goes_on(portal):
+    pid = os.fork()
+    if not pid:
+        try:
+            portal.run(returned(1))
+        except StoreUnavailable as error:
+            portal.close(nothing)
+            os._exit(0 if "forked" in str(error) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert portal.run(returned(1)) == 1
