@@ -39,6 +39,7 @@ from eskernel_stores.sql import SqlStore
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
 
 from crash_stores import small_segments, sqlite_in  # noqa: E402 - found there
+from mongo_helpers import hasty_mongo  # noqa: E402
 from mongo_server import MongoServer  # noqa: E402
 from nats_cluster import NatsCluster  # noqa: E402
 from nats_outages import WAYS, outage_of  # noqa: E402
@@ -151,13 +152,21 @@ def mongo_campaigns(kills: int, server: MongoServer) -> Iterator[Campaign]:
         options = {"after_kill": server.wait_for_quiet, **options}
         return check_crashes(MongoStore, server.new_url(), kills=times, **options)
 
-    def failing(outage: Callable[[], object], _: Path, times: int, **options: Any) -> CrashReport:
+    def failing(
+        open_store: Callable[..., Any],
+        outage: Callable[[], object],
+        _: Path,
+        times: int,
+        **options: Any,
+    ) -> CrashReport:
         options = {"outage": outage, "after_kill": server.wait_for_quiet, **options}
-        return check_outages(MongoStore, server.new_url(), outages=times, **options)
+        return check_outages(open_store, server.new_url(), outages=times, **options)
 
     yield Campaign("mongo: killed writers", kills, killed)
-    yield Campaign("mongo: killed server", kills, partial(failing, kill))
-    yield Campaign("mongo: restarted server", max(kills // 10, 1), partial(failing, server.restart))
+    yield Campaign("mongo: killed server", kills, partial(failing, MongoStore, kill))
+    yield Campaign("mongo: killed server, hasty", kills, partial(failing, hasty_mongo, kill))
+    restarted = partial(failing, MongoStore, server.restart)
+    yield Campaign("mongo: restarted server", max(kills // 10, 1), restarted)
 
 
 def in_folder(

@@ -82,11 +82,8 @@ def mongo_to_kill(mongo):
 @pytest.fixture(scope="session")
 def nats():
     """A NATS cluster for all tests, started by the first that asks; see nats_cluster."""
-    from nats_cluster import (  # noqa: PLC0415 - only for tests that need it
-        VARIABLE,
-        NatsCluster,
-        NatsServers,
-    )
+    from nats_cluster import NatsCluster  # noqa: PLC0415 - only for tests that need it
+    from nats_servers import VARIABLE, NatsServers  # noqa: PLC0415
 
     if url := os.environ.get(VARIABLE):
         servers = NatsServers(url)

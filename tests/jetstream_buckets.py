@@ -8,6 +8,30 @@ from urllib.parse import urlsplit
 
 import nats as nats_py
 
+from eskernel.values import Checkpoint
+
+NAME = "balances"
+
+
+def made(position: int, epoch: int = 0) -> Checkpoint:
+    """Return a small checkpoint."""
+    return Checkpoint(position, "v1", b"\x81\xa1b\x05", b"\x90", epoch)
+
+
+def large(position: int, epoch: int = 0, size: int = 600_000) -> Checkpoint:
+    """Return a checkpoint that does not fit into a record, and tells its position everywhere."""
+    return Checkpoint(position, "v1", position.to_bytes(8) * (size // 8), b"", epoch)
+
+
+def calls_of(store):
+    """Return a call of each kind that a CheckpointStore has."""
+    return (
+        lambda: store.load_checkpoint(NAME),
+        lambda: store.save_checkpoints(NAME, 1, {"serving": made(1)}),
+        lambda: store.acquire_lease(NAME, "first", 5),
+        lambda: store.release_lease(NAME, "first"),
+    )
+
 
 def subjects_of(url: str, kind: str) -> dict[str, int]:
     """Return the keys of a store's bucket, those of chunks too, and how many messages each has.

@@ -7,6 +7,13 @@ from contextlib import contextmanager
 
 from cutting_proxy import CuttingProxy
 
+from eskernel_stores.mongo import MongoStore
+
+
+def hasty_mongo(url: str) -> MongoStore:
+    """Return a store that does not wait until a server that was killed is back."""
+    return MongoStore(url, timeout=0.2)
+
 
 def far_url(url: str, proxy: CuttingProxy) -> str:
     """Return the URL of a database as it is reached through a proxy, and in no other way."""

@@ -91,6 +91,7 @@ class MongoServer(MongoServers):
 
     def start(self) -> MongoServer:
         """Start, recover if need be, and return when connections are accepted."""
+        is_new = not (self.folder / "data").exists()
         program = Path(sys.executable).with_name("secantusd-py")
         where = ("--host", "127.0.0.1", "--port", str(self.port))
         what = ("--storage-path", str(self.folder / "data"), "--sync-on-commit")
@@ -106,6 +107,8 @@ class MongoServer(MongoServers):
             )
         self._watcher.watch(self._process.pid)
         self._wait_until_ready()
+        if is_new:
+            self._make_files()
         return self
 
     def stop(self) -> None:
@@ -175,6 +178,17 @@ class MongoServer(MongoServers):
             self._process.wait(30)
             self._process = None
             self._watcher.watch()
+
+    def _make_files(self) -> None:
+        """Have it make the sixteen files that it spreads collections over, and a checkpoint.
+
+        Killed after it has made one and before the next checkpoint, it could not be started again.
+        """
+        with self.client() as client:
+            for number in range(200):  # 4 in 100,000 that a file is missed
+                client["spread"][f"over files {number}"].insert_one({})
+            client.admin.command("fsync")
+            client.drop_database("spread")
 
     def _wait_until_ready(self, timeout: float = 60) -> None:
         deadline = time.monotonic() + timeout

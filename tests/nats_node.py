@@ -123,14 +123,14 @@ class Node:
         meta = self._ask("jsz").get("meta_cluster", {})
         return meta.get("leader") if meta.get("cluster_size", 0) > 1 else None
 
-    def leads(self, stream: str) -> bool:
-        """Return whether it leads a stream."""
-        return any(
-            found.get("cluster", {}).get("leader") == self.name
-            for account in self._ask("jsz?streams=true").get("account_details", [])
-            for found in account.get("stream_detail", [])
-            if found["name"] == stream
-        )
+    def replicas(self, stream: str) -> list[bool] | None:
+        """Return of each other replica of a stream whether it is current; None if it leads not."""
+        for account in self._ask("jsz?streams=true").get("account_details", []):
+            for found in account.get("stream_detail", []):
+                cluster = found.get("cluster", {})
+                if found["name"] == stream and cluster.get("leader") == self.name:
+                    return [bool(replica["current"]) for replica in cluster.get("replicas", [])]
+        return None
 
     def routes(self) -> int:
         """Return how many connections it has with other nodes."""
@@ -144,8 +144,8 @@ class Node:
 
     def groups(self) -> dict[str, dict[str, Any]]:
         """Return what it knows of each group of replicas it is in, by the group's name."""
-        accounts = self._ask("raftz").values()
-        return {name: group for groups in accounts for name, group in groups.items()}
+        own = self._ask("raftz").get("$SYS", {})
+        return {**own, **self._ask("raftz?acc=$G").get("$G", {})}
 
     def _ask(self, what: str) -> dict[str, Any]:
         try:

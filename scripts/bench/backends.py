@@ -89,5 +89,5 @@ BACKENDS = (
         partial(jetstream_stores, None),
         is_read=False,
     ),
-    Backend("MongoDB's protocol, by SecantusDB", mongo_stores, log=10_000),
+    Backend("MongoDB's protocol, by SecantusDB", mongo_stores, log=5_000),
 )

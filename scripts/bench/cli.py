@@ -10,8 +10,9 @@ from rich.console import Console
 
 from scripts.bench.apart import ROOT, MeasureFailed, run_apart
 from scripts.bench.figure import Figure
+from scripts.bench.markdown import markdown_of
 from scripts.bench.measures import MEASURES
-from scripts.bench.report import markdown_of, table_of, write_json
+from scripts.bench.report import table_of, write_json
 
 _QUICK = 0.1
 _WIDTH = 140

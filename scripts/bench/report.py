@@ -1,4 +1,4 @@
-"""The report: tables for people, JSON for machines."""
+"""The report: a table for people, JSON for machines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from scripts.bench.figure import RATIO, Figure, a_second, digits
+from scripts.bench.figure import RATIO, Figure
 
 _MET = {True: "[green]yes[/]", False: "[bold red]no[/]", None: ""}
 
@@ -30,27 +30,6 @@ def table_of(figures: Sequence[Figure]) -> Table:
         row = (figure.measure, figure.shown, figure.target, ratio, _MET[figure.met])
         table.add_row(*row, end_section=last_gate)
     return table
-
-
-def markdown_of(figures: Sequence[Figure]) -> str:
-    """Return the table of backends, as Markdown for the README; empty without such figures."""
-    rows: dict[str, dict[str, str]] = {}
-    for figure in figures:
-        if figure.cell:
-            row, column = figure.cell
-            rows.setdefault(row, {})[column] = _rate(figure)
-    columns = [*dict.fromkeys(column for row in rows.values() for column in row)]
-    lines = [["store", *columns], ["---"] * (1 + len(columns))] if rows else []
-    lines += [[name, *(row.get(column, "") for column in columns)] for name, row in rows.items()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _rate(figure: Figure) -> str:
-    """Return a rate, with the quantiles of what each took, or with how many there were."""
-    text, details = a_second(figure.value), figure.details
-    if "p50" in details:
-        text += f"; {digits(details['p50'], 2)}, {digits(details['p99'], 2)} ms"
-    return f"{text} of {details['events']:,}" if "events" in details else text
 
 
 def write_json(path: Path, figures: Sequence[Figure], scale: float, seconds: float) -> None:

@@ -19,8 +19,6 @@ FACTS = """
 ✓ kernel A goes on
 ✓ kernel B goes on
 ✓ has caught up: n
-✓ killed: n
-✓ has caught up: n
 ✓ kernel A deposits accepted:
 ✓ kernel B deposits accepted:
 ✓ events:

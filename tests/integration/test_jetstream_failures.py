@@ -27,7 +27,7 @@ def store(cluster, nats_url):
     """A store connected to the node that leads its events."""
     with closing(JetStreamStore(nats_url)) as first:
         first.last_position()
-    through = cluster.url_through(leader_of(cluster, nats_url), nats_url)
+    through = cluster.url_through(cluster.leader_of(events_of(nats_url)), nats_url)
     with closing(JetStreamStore(through)) as store:
         yield store
 
@@ -42,35 +42,36 @@ def load(start, store, nats_url):
         load.check(store, other)
 
 
-def leader_of(cluster, url):
-    return cluster.leader_of(f"{url.rpartition('/')[2]}-events")
+def events_of(url):
+    """Return what the stream with a store's events is called."""
+    return f"{url.rpartition('/')[2]}-events"
 
 
 def test_each_node_may_be_killed_in_turn(load, cluster, nats_url):
-    leader = leader_of(cluster, nats_url)
+    leader = cluster.leader_of(events_of(nats_url))
     for node in ((leader + 1) % 3, (leader + 2) % 3, leader):
         cluster.kill(node)
         load.go_on()
         cluster.restart(node)
-        cluster.wait_until_healthy()
+        cluster.wait_until_replicated(events_of(nats_url))
         load.go_on()
 
 
 def test_a_leader_that_is_cut_off_is_left_by_its_clients(load, cluster, nats_url):
-    leader = leader_of(cluster, nats_url)
+    leader = cluster.leader_of(events_of(nats_url))
     cluster.cut_off(leader)
     load.go_on()
     cluster.heal(leader)
-    cluster.wait_until_healthy()
+    cluster.wait_until_replicated(events_of(nats_url))
     load.go_on()
 
 
 def test_a_leader_that_stands_still_is_left_by_its_clients(load, cluster, nats_url):
-    leader = leader_of(cluster, nats_url)
+    leader = cluster.leader_of(events_of(nats_url))
     cluster.pause(leader)
     load.go_on()
     cluster.resume(leader)
-    cluster.wait_until_healthy()
+    cluster.wait_until_replicated(events_of(nats_url))
     load.go_on()
 
 
@@ -90,7 +91,7 @@ def test_nothing_is_lost_when_all_nodes_are_killed_at_once(load, cluster, nats_u
 
 
 def test_without_a_majority_nothing_is_acknowledged(store, cluster, nats_url):
-    leader = leader_of(cluster, nats_url)
+    leader = cluster.leader_of(events_of(nats_url))
     others = [(leader + 1) % 3, (leader + 2) % 3]
     for node in others:
         cluster.kill(node)

@@ -191,7 +191,6 @@ def test_processes_that_hit_the_same_streams_in_opposite_orders_lose_nothing(nat
         3,
         f"""
         from eskernel_stores.jetstream import JetStreamStore
-from eskernel_stores.jetstream.connection import Connection
 
         def work(index):
             streams = [("t", str(number)) for number in range(6)][:: 1 if index % 2 else -1]

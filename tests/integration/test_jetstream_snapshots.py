@@ -175,6 +175,21 @@ def test_whoever_reads_while_large_ones_are_replaced_finds_a_whole_one(nats_url,
     assert len(chunks_of(nats_url, "snapshots")) == 1
 
 
+def test_one_that_is_replaced_while_its_chunks_are_read_is_read_anew(store, other):
+    store.store(large(1))
+    page = other._service.connection.page
+
+    async def late(*arguments):
+        other._service.connection.page = page
+        await asyncio.to_thread(store.store, large(2))
+        return await page(*arguments)
+
+    other._service.connection.page = late
+    found = other.load_latest(STREAM)
+    require_whole(found)
+    assert found.sequence == 2
+
+
 def test_none_is_lost_when_stores_race(nats_url, store, other):
     def write(one, first):
         for sequence in range(first, 41, 4):

@@ -1,5 +1,6 @@
 """Checkpoints and leases in MongoDB: between processes, when servers fail, and large ones."""
 
+import threading
 import time
 from contextlib import closing
 
@@ -258,6 +259,31 @@ def test_a_save_that_stays_lost_has_an_unknown_outcome(store, far_store, proxy, 
     assert store.load_checkpoint(NAME) == (made(2, 1, state) if forwarded else made(1, 1))
     store.save_checkpoints(NAME, 1, {"serving": made(2, 1, state)})
     assert store.load_checkpoint(NAME) == made(2, 1, state)
+
+
+def test_a_large_save_that_is_sent_again_to_a_server_that_forgot_it_is_stored(
+    store, mongo_url, open_mongo, mongo_to_kill, proxy
+):
+    """Its value is no longer on the list then, for the entry points at it."""
+    far_store = open_mongo(far_url(mongo_url, proxy), timeout=30)
+    far_store.save_checkpoints(NAME, 1, {"serving": made(1)})
+
+    def restart():
+        eventually(lambda: store.load_checkpoint(NAME) == made(2, 1, LARGE), timeout=20)
+        mongo_to_kill.kill()
+        mongo_to_kill.start()
+
+    saving = threading.Thread(
+        target=far_store.save_checkpoints, args=(NAME, 1, {"serving": made(2, 1, LARGE)})
+    )
+    with lost(proxy, b"$unset", forwarded=True):
+        saving.start()
+        restart()
+    saving.join(30)
+    assert not saving.is_alive()
+    far_store.save_checkpoints(NAME, 1, {"next": made(3)})
+    assert store.load_checkpoint(NAME) == made(2, 1, LARGE)
+    far_store.close()
 
 
 @pytest.mark.parametrize(("needle", "forwarded"), [(UPDATE, True), (b"chunks", False)])

@@ -155,7 +155,7 @@ def test_racing_stores_leave_no_hole_lose_nothing_and_hide_nothing(store, other,
         assert [event.sequence for event in of_stream] == [*range(1, 8 * each + 1)]
 
 
-def test_a_store_that_never_pauses_lets_another_append(store, other):
+def test_a_store_that_never_pauses_lets_another_append(store, other, events):
     finished = []
 
     def hurry():
@@ -171,6 +171,7 @@ def test_a_store_that_never_pauses_lets_another_append(store, other):
 
     run_threads(hurry, take_turns, timeout=100)
     assert payloads(store) == ["y"] * 5
+    assert events.database["waiting"].count_documents({}) == 0
     assert positions(store) == [*range(1, len(positions(store)) + 1)]
 
 
@@ -258,6 +259,26 @@ def test_a_batch_into_which_others_push_keeps_its_order_and_leaves_no_hole(
     assert payloads(store, OTHER) == ["b", "c", "d"]
     assert logged(store) == ["a", "first", "second", "theirs", "b", "c", "d"]
     assert positions(store) == [*range(1, 8)]
+
+
+def test_a_place_taken_by_what_no_majority_has_yet_is_tried_again(store, other, monkeypatch):
+    """It is in the index of the primary, but no reader sees it, and it may vanish."""
+    send(store, 0, "a")
+    send(other, 1, "theirs")
+    heads = [1, 1]
+    head = store._chain.head
+    monkeypatch.setattr(store._chain, "head", lambda name: heads.pop() if heads else head(name))
+    assert conflict(lambda: send(store, 1, "lost")) == (1, 2)
+    assert heads == []
+    assert payloads(store) == ["a", "theirs"]
+
+
+def test_who_finds_no_place_in_time_is_told_so(store):
+    store._chain._timeout = -1
+    error = unavailable(lambda: send(store, 0, "a"))
+    assert "other appends came first" in str(error)
+    assert not error.outcome_unknown
+    assert logged(store) == []
 
 
 def test_an_append_may_have_no_more_bytes_than_a_document(store):
@@ -378,6 +399,17 @@ def test_a_lost_cursor_is_replaced_where_it_was(store, events, monkeypatch):
     assert len(cursors) == 4
 
 
+@pytest.mark.parametrize("how", [{"errorCode": 50}, {"closeConnection": True}])
+def test_a_cursor_that_fails_between_pages_is_replaced(mongo_to_kill, store, monkeypatch, how):
+    """Code 50: a server counts the time that it has worked for a cursor, over all its pages."""
+    monkeypatch.setattr(reading, "PAGE", 3)
+    for number in range(10):
+        send(store, number, number)
+    for read in (payloads, logged):
+        with mongo_to_kill.failing("getMore", skip=1, **how):
+            assert read(store) == [*range(10)]
+
+
 def test_readers_that_stop_leave_no_cursor_behind(store, monkeypatch):
     monkeypatch.setattr(reading, "PAGE", 2)
     for number in range(6):
@@ -447,6 +479,14 @@ def test_a_missing_append_is_named(store, other, events):
     events.delete_one({"sequence": 1})
     with pytest.raises(CorruptStore, match="position 1 is missing"):
         log(other)
+
+
+def test_an_append_that_does_not_say_whose_it_is_is_not_passed_over(store, events):
+    send(store, 0, "x")
+    events.update_one({}, {"$unset": {"aggregate_type": ""}})
+    for types in (None, {STREAM[0]}):
+        with pytest.raises(CorruptStore, match="position 1"):
+            store.fold_all(listed, [], aggregate_types=types)
 
 
 def test_stored_bytes_that_are_no_msgpack_are_named_when_they_are_read(store, events):

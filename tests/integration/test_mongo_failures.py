@@ -228,7 +228,7 @@ def test_a_kernel_under_load_goes_on_while_connections_are_cut(start, open_mongo
     with kernel_and_load(start, store) as load:
         for _ in range(10):
             proxy.rules.append((rng.choice([INSERT, INSERT, FIND]), rng.random() < 0.5))
-            eventually(lambda: not proxy.rules)
+            eventually(lambda: not proxy.rules, timeout=20)
             load.go_on(rng.randrange(5))
     load.check(open_mongo(mongo_url))
     store.close()

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from crash_stores import small_segments, sqlite_in
+from mongo_helpers import hasty_mongo
 from nats_outages import outage_of
 from support import new_seed
 
@@ -134,16 +135,16 @@ def test_mongo_survives_killed_writers(mongo, mongo_url):
     assert done.acknowledged > 6
 
 
-@pytest.mark.parametrize("how", ["kill", "restart"])
-def test_mongo_is_used_again_after_an_outage(mongo_to_kill, mongo_url, how):
+@pytest.mark.parametrize("open_store", [MongoStore, hasty_mongo])
+def test_mongo_is_used_again_after_an_outage(mongo_to_kill, mongo_url, open_store):
     def kill():
         mongo_to_kill.kill()
         mongo_to_kill.start()
 
     done = check_outages(
-        MongoStore,
+        open_store,
         mongo_url,
-        outage=kill if how == "kill" else mongo_to_kill.restart,
+        outage=kill,
         outages=3,
         seed=new_seed(),
         after_kill=mongo_to_kill.wait_for_quiet,

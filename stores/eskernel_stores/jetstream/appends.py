@@ -35,6 +35,7 @@ MOST_EVENTS: Final = 1 << INDEX_BITS
 LAST: Final = 2**63 - 1
 """The largest number of a sequence or a timestamp."""
 
+_FIELDS: Final = 6  # of an event
 _PREFIX_BYTES: Final = 64  # more than what stands before the body ever takes
 
 Body = tuple[tuple[Any, ...], ...]
@@ -75,6 +76,37 @@ class Placed(NamedTuple):
     def position(self) -> int:
         """Position of the append's first event."""
         return (self.message - self.chunk) << INDEX_BITS
+
+
+class Appends:
+    """Puts the messages of one subject or of a log together to appends, page after page.
+
+    Attributes:
+        pieces: of an append of which more messages are to come.
+    """
+
+    def __init__(self) -> None:
+        self.pieces: list[Placed] = []
+
+    def take(self, placed: Placed) -> Body | None:
+        """Return the events of the append that a message completes, or None.
+
+        Pieces without their beginning are passed over: reading began amidst their append.
+
+        Raises:
+            ValueError: the append is damaged.
+        """
+        if placed.chunks == 1 and not self.pieces:
+            return placed.body  # type: ignore[return-value]
+        if placed.chunk != len(self.pieces):
+            if self.pieces or placed.chunk == 0:
+                raise ValueError(f"piece {len(self.pieces)} of an append is missing")
+            return None
+        self.pieces.append(placed)
+        if not placed.is_end:
+            return None
+        pieces, self.pieces = self.pieces, []
+        return _joined(pieces)
 
 
 def to_bytes(row: Row, _append_id: bytes) -> bytes:
@@ -151,7 +183,7 @@ def read(payload: bytes, message: int) -> Placed:
     return Placed(message, first, count, append_id, chunk, chunks, body)
 
 
-def joined(pieces: Sequence[Placed]) -> Body:
+def _joined(pieces: Sequence[Placed]) -> Body:
     """Return the events of an append of several messages; raises ValueError if it is damaged."""
     try:
         data = b"".join(piece.body for piece in pieces)  # type: ignore[misc]
@@ -167,16 +199,20 @@ def _check(body: Any, count: int) -> None:
     if type(body) is not tuple or len(body) != count:
         raise ValueError(f"{count} events were to be here")
     for event in body:
-        name, data, header, tags, time, by = event
-        if (
-            type(name) is not str
-            or type(data) is not bytes
-            or type(header) is not bytes
-            or type(tags) is not tuple
-            or type(time) is not int
-            or (by is not None and type(by) is not str)
-        ):
+        if type(event) is not tuple or len(event) != _FIELDS or not _is_event(*event):
             raise ValueError(f"{event!r} is no event")
+
+
+def _is_event(name: Any, body: Any, header: Any, tags: Any, time: Any, by: Any) -> bool:
+    return (
+        type(name) is str
+        and type(body) is bytes
+        and type(header) is bytes
+        and type(tags) is tuple
+        and type(time) is int
+        and (by is None or type(by) is str)
+        and (not tags or all(type(tag) is str for tag in tags))
+    )
 
 
 def _prefix(fields: tuple[Any, ...]) -> bytes:

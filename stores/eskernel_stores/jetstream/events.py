@@ -103,7 +103,7 @@ class JetStreamEvents:
         fold = LogFold(self._prefix, bounds, most, types, aggregate_types, self._unpack)
         accumulator = initial
         last = self._run(self._reading.last()) if most > 0 and bounds[0] < bounds[1] else None
-        if last is None or 0 < end_of(last) < bounds[0]:
+        if last is None or fold.is_past(last):
             return accumulator, fold.reached
         end, *_ = last
         while fold.left > 0 and fold.message <= end:
@@ -120,7 +120,7 @@ class JetStreamEvents:
     async def _last_position(self) -> int:
         row: LogRow | None = await self._reading.last()
         while row is not None:
-            if position := end_of(row):
+            if position := end_of(row, self._prefix):
                 return position
             row = await self._reading.get(row[0] - 1)  # an append of which chunks are missing
         return 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from eskernel.errors import CorruptStore
 from eskernel.values import Event, StreamId
-from eskernel_stores.jetstream.appends import INDEX_BITS, Body, Placed, joined, read
+from eskernel_stores.jetstream.appends import INDEX_BITS, Appends, Body, Placed, read
 from eskernel_stores.jetstream.reading import LogRow, Row
 from eskernel_stores.jetstream.subjects import from_token
 
@@ -15,37 +16,6 @@ A = TypeVar("A")
 _new = tuple.__new__
 
 Unpack = Callable[[bytes], Any]
-
-
-class Appends:
-    """Puts the messages of one subject or of a log together to appends, page after page.
-
-    Attributes:
-        pieces: of an append of which more messages are to come.
-    """
-
-    def __init__(self) -> None:
-        self.pieces: list[Placed] = []
-
-    def take(self, placed: Placed) -> Body | None:
-        """Return the events of the append that a message completes, or None.
-
-        Pieces without their beginning are passed over: reading began amidst their append.
-
-        Raises:
-            ValueError: the append is damaged.
-        """
-        if placed.chunks == 1 and not self.pieces:
-            return placed.body  # type: ignore[return-value]
-        if placed.chunk != len(self.pieces):
-            if self.pieces or placed.chunk == 0:
-                raise ValueError(f"piece {len(self.pieces)} of an append is missing")
-            return None
-        self.pieces.append(placed)
-        if not placed.is_end:
-            return None
-        pieces, self.pieces = self.pieces, []
-        return joined(pieces)
 
 
 class StreamFold:
@@ -169,7 +139,10 @@ class LogFold:
             CorruptStore: a message cannot be read; those before have been handed over.
         """
         for message, payload, subject in rows:
-            stream_id = self._streams.get(subject) or self._read_subject(message, subject)
+            stream_id = self._streams.get(subject)
+            if stream_id is None:
+                stream_id = _stream_of(message, subject, self._prefix)
+                self._streams[subject] = stream_id
             try:
                 placed = read(payload, message)
                 body = self._appends.take(placed)
@@ -183,6 +156,14 @@ class LogFold:
             if not self.left:
                 break
         return accumulator
+
+    def is_past(self, row: LogRow) -> bool:
+        """Return whether the log's last message, if it can be read, is before the range."""
+        message, payload, _ = row
+        with suppress(ValueError):  # whoever comes to it is told
+            placed = read(payload, message)
+            return placed.is_end and placed.position + placed.count <= self._start
+        return False
 
     def _looked_at(self, stream_id: StreamId, placed: Placed, body: Body) -> Iterator[Event]:
         """Return the events of an append that are wanted."""
@@ -207,34 +188,38 @@ class LogFold:
                 )
                 yield _new(Event, fields)
 
-    def _read_subject(self, message: int, subject: str) -> StreamId:
-        try:
-            if not subject.startswith(self._prefix):
-                raise ValueError(f"it begins with no {self._prefix}")
-            kind, name = subject.removeprefix(self._prefix).split(".")
-            stream_id = (from_token(kind), from_token(name))
-        except ValueError as error:
-            raise CorruptStore(
-                f"the subject {subject} of message {message} is no stream's: {error}"
-            ) from error
-        self._streams[subject] = stream_id
-        return stream_id
 
+def end_of(row: LogRow, prefix: str) -> int:
+    """Return the position of the last event up to a message; 0 if that completes no append.
 
-def end_of(row: LogRow) -> int:
-    """Return the position of the last event up to a message, which completes an append or is 0.
+    Args:
+        row: the message.
+        prefix: what subjects begin with.
 
     Raises:
         CorruptStore: it cannot be read.
     """
-    message, payload, _ = row
+    message, payload, subject = row
     try:
         placed = read(payload, message)
     except ValueError as error:
-        raise _unreadable(message, None, error) from error
+        raise _unreadable(message, _stream_of(message, subject, prefix), error) from error
     return placed.position + placed.count - 1 if placed.is_end else 0
 
 
-def _unreadable(message: int, stream_id: StreamId | None, error: ValueError) -> CorruptStore:
-    whose = f" of stream {stream_id}" if stream_id else ""
-    return CorruptStore(f"message {message}{whose} cannot be read: {error}", stream_id)
+def _stream_of(message: int, subject: str, prefix: str) -> StreamId:
+    try:
+        if not subject.startswith(prefix):
+            raise ValueError(f"it does not begin with {prefix}")
+        aggregate_type, aggregate_id = subject.removeprefix(prefix).split(".")
+        return from_token(aggregate_type), from_token(aggregate_id)
+    except ValueError as error:
+        raise CorruptStore(
+            f"the subject {subject} of message {message} is no stream's: {error}"
+        ) from error
+
+
+def _unreadable(message: int, stream_id: StreamId, error: ValueError) -> CorruptStore:
+    return CorruptStore(
+        f"message {message} of stream {stream_id} cannot be read: {error}", stream_id
+    )

@@ -78,6 +78,8 @@ async def acquire(bucket: Bucket, key: str, owner: str, seconds: float) -> Lease
 async def release(bucket: Bucket, key: str, owner: str) -> None:
     """Give a lease back; see `CheckpointStore.release_lease`.
 
+    Where the servers have just lost sight of each other it may be kept, until it runs out.
+
     Raises:
         LostRace: it has changed meanwhile.
     """

@@ -19,7 +19,8 @@ _FORKED: Final = (
     "this store was opened by the process that forked this one, and connections "
     "cannot be shared; open a store of its own here"
 )
-_PATIENCE: Final = 5.0  # seconds to wait for the thread's end
+_GRACE: Final = 2.0  # seconds for what is under way when the portal is closed
+_PATIENCE: Final = 6.0  # seconds to wait for the thread's end
 
 
 class Portal:
@@ -32,6 +33,7 @@ class Portal:
         self._pid = os.getpid()
         self._closed = False  # set once, before the loop is told to stop
         self._farewell: Callable[[], Coroutine[Any, Any, None]] = _nothing  # set before `_closed`
+        self._ending = False  # the loop's thread's
         # What threads wait for. Put in before the loop hears of it and before `_closed` is looked
         # at, and swept after the loop has ended: so everything that is waited for is answered.
         self._awaited: set[_Call[Any]] = set()
@@ -76,7 +78,8 @@ class Portal:
         Closing twice is harmless, and does nothing in a forked child.
 
         Args:
-            farewell: run on the loop, once, before all that still runs is cancelled.
+            farewell: run on the loop, once, when what was under way has ended, or seconds later;
+                then what is left is cancelled.
         """
         if not self._closed:
             self._farewell = farewell
@@ -84,7 +87,7 @@ class Portal:
         if os.getpid() != self._pid:
             return
         with suppress(RuntimeError):  # it was closed before
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop.call_soon_threadsafe(self._stop)
         if threading.current_thread() is not self._thread:
             self._thread.join(_PATIENCE)
 
@@ -95,6 +98,11 @@ class Portal:
             raise StoreUnavailable(_FORKED)
         if self._closed:
             raise StoreUnavailable(_CLOSED)
+
+    def _stop(self) -> None:
+        if not self._ending:  # a second time it would stop `_end`
+            self._ending = True
+            self._loop.stop()
 
     def _serve(self) -> None:
         loop = self._loop
@@ -109,7 +117,10 @@ class Portal:
                 call.fail()
 
     async def _end(self) -> None:
-        """Say farewell, cancel every other task, and wait until all have ended."""
+        """Wait for what is under way, say farewell, and cancel what is left."""
+        under_way = [call.task for call in [*self._awaited] if call.task is not None]
+        if under_way:
+            await asyncio.wait(under_way, timeout=_GRACE)
         with suppress(Exception):
             await self._farewell()
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -127,25 +138,26 @@ class _Call(Generic[T]):
 
     Attributes:
         done: what it has returned or raised; set on the loop's thread.
+        task: what runs; None before it has begun.
     """
 
-    __slots__ = ("_awaited", "_coroutine", "_task", "done")
+    __slots__ = ("_awaited", "_coroutine", "done", "task")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], awaited: set[_Call[Any]]) -> None:
         self.done: Future[T] = Future()
         self._coroutine = coroutine
         self._awaited = awaited
-        self._task: asyncio.Task[T] | None = None
+        self.task: asyncio.Task[T] | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin; on the loop's thread."""
-        self._task = loop.create_task(self._coroutine)
-        self._task.add_done_callback(self._finish)
+        self.task = loop.create_task(self._coroutine)
+        self.task.add_done_callback(self._finish)
 
     def cancel(self) -> None:
         """End it early; on the loop's thread, after `start`."""
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     def drop(self) -> None:
         """Forget what has not begun, and never will."""
@@ -154,7 +166,7 @@ class _Call(Generic[T]):
 
     def fail(self) -> None:
         """Tell who waits that the loop has ended; what was begun may have been done before."""
-        begun = self._task is not None
+        begun = self.task is not None
         if not begun:
             self.drop()
         if not self.done.done():

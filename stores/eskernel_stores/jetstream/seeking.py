@@ -39,7 +39,8 @@ class Seeker:
         self._connection = connection
         self._prefix = events_subjects(name)
         self._heads = heads
-        # Ends that appends were sent upon in vain: what was stored there instead is asked for next.
+        # What was known of streams that have moved on: what was stored there since is asked for
+        # next, by whoever was refused for it, and by who catches up.
         self._passed = Heads()
         self.stream = events_stream(name)
 
@@ -50,10 +51,6 @@ class Seeker:
             f"{self._prefix}{to_token(aggregate_type, 'aggregate_type')}."
             f"{to_token(aggregate_id, 'aggregate_id')}"
         )
-
-    def note_passed(self, stream_id: StreamId, head: Head) -> None:
-        """Remember where a stream once ended that has moved on."""
-        self._passed.put(((stream_id, head),))
 
     async def head(self, stream_id: StreamId) -> Head:
         """Return where a stream ends."""
@@ -70,7 +67,7 @@ class Seeker:
         if found is None:
             return None
         placed = _placed(found, stream_id)
-        self._heads.put(((stream_id, Head(placed.last, placed.message)),))
+        self._note(stream_id, Head(placed.last, placed.message))
         return placed
 
     async def append_at(self, stream_id: StreamId, sequence: int) -> Placed | None:
@@ -113,6 +110,13 @@ class Seeker:
             else:
                 return found.message - found.chunk
         return low.mark + 1
+
+    def _note(self, stream_id: StreamId, head: Head) -> None:
+        """Remember where a stream ends, and where it was thought to."""
+        before = self._heads.get(stream_id)
+        if before is not None and before.sequence < head.sequence:
+            self._passed.put(((stream_id, before),))
+        self._heads.put(((stream_id, head),))
 
     def _known_before(self, stream_id: StreamId, sequence: int) -> Head:
         """Return an end before an event: where the stream was once seen to end, or its start."""

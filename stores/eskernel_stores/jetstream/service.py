@@ -49,7 +49,7 @@ class Service:
 
     async def _open(self, replicas: int) -> None:
         self._wires.start()
-        await make_streams(self.connection, self.name, replicas)
+        await make_streams(self.connection, self.name, replicas, self.timeout)
 
     async def _farewell(self) -> None:
         await self.hints.flush()

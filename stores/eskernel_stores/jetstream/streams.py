@@ -12,6 +12,8 @@ from eskernel_stores.jetstream.replies import NO_STREAM, ApiError
 
 _TOO_FEW_SERVERS: Final = frozenset((10005, 10074))  # their error codes
 _SAME_NAME: Final = 10058
+_OFFLINE: Final = "offline"  # in words, for the code is the same: servers are known, but not there
+_PAUSE: Final = 0.1  # seconds before it is looked again whether they are
 
 
 def events_stream(name: str) -> str:
@@ -44,16 +46,23 @@ def checkpoints_bucket(name: str) -> str:
     return f"{name}-checkpoints"
 
 
-async def make_streams(connection: Connection, name: str, replicas: int) -> None:
+async def make_streams(connection: Connection, name: str, replicas: int, timeout: float) -> None:
     """Make the streams of a store that do not exist; those that do stay as they are.
+
+    Args:
+        connection: to the servers.
+        name: of the store.
+        replicas: servers that keep each message.
+        timeout: seconds to wait for servers that were there before.
 
     Raises:
         StoreUnavailable: they cannot be made, or one that exists is no store's.
     """
     buckets = (snapshots_bucket(name), checkpoints_bucket(name))
     wanted = (_events(name), *(_bucket(bucket) for bucket in buckets))
+    deadline = asyncio.get_running_loop().time() + timeout
     for made in await asyncio.gather(
-        *(_make(connection, {**one, "num_replicas": replicas}) for one in wanted),
+        *(_make(connection, {**one, "num_replicas": replicas}, deadline) for one in wanted),
         return_exceptions=True,
     ):
         if isinstance(made, BaseException):
@@ -90,11 +99,16 @@ def _bucket(bucket: str) -> dict[str, Any]:
     }
 
 
-async def _make(connection: Connection, wanted: Mapping[str, Any]) -> None:
-    try:
-        found = await _found(connection, wanted)
-    except ApiError as error:
-        raise _unmade(wanted, error) from error
+async def _make(connection: Connection, wanted: Mapping[str, Any], deadline: float) -> None:
+    while True:
+        try:
+            found = await _found(connection, wanted)
+            break
+        except ApiError as error:
+            is_over = asyncio.get_running_loop().time() > deadline
+            if is_over or _OFFLINE not in error.description:
+                raise _unmade(wanted, error) from error
+        await asyncio.sleep(_PAUSE)
     for key in ("subjects", "allow_direct", "allow_atomic"):
         if found.get(key) != wanted[key]:
             raise StoreUnavailable(

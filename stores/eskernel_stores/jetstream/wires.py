@@ -84,13 +84,11 @@ class Wires:
     async def hear(self, subject: str, tell: Callable[[], None]) -> None:
         """Have a function called after messages, and when a new wire may have missed some.
 
-        There is one such function; asked for again, it is called once, and nothing else changes.
+        There is one such function; asked for again, nothing changes.
         """
         if self._heard is None:
             self._heard = (subject, tell)
             await self._listen()
-        else:
-            tell()
 
     async def tell(self, subject: str) -> None:
         """Send an empty message, if there is a wire."""

@@ -61,8 +61,6 @@ class Writing:
                 if not error.is_wrong_sequence:
                     raise StoreUnavailable.because(error, outcome_unknown=False) from error
                 before = heads
-                for index, _ in sent:
-                    self._seeker.note_passed(round.streams[index], before[index])
                 heads = await self._asked(round, heads, {index for index, _ in sent})
                 if heads == before:  # what moved them is not to be seen yet
                     if asyncio.get_running_loop().time() > deadline:

@@ -77,12 +77,13 @@ class Chain:
         Raises:
             StoreUnavailable: a commit may be stored if `outcome_unknown`.
         """
+        self._database.check_open()  # a forked child's lock may be held by nobody
         deadline = time.monotonic() + self._timeout
         writing = Writing(round, self._moved(round))
         try:
             with self._inserting:
-                while writing.left:
-                    self._insert_some(writing, deadline)
+                self._lose_overtaken(writing)
+                self._insert_all(writing, deadline)
         except StoreUnavailable as error:
             if not writing.has_stored or error.outcome_unknown:
                 raise
@@ -130,12 +131,27 @@ class Chain:
                     moved[index] = head
         return moved
 
-    def _insert_some(self, writing: Writing, deadline: float) -> None:
+    def _lose_overtaken(self, writing: Writing) -> None:
+        """Give up streams to which other threads have appended while this one waited."""
+        for index, stream_id, expected in writing.streams():
+            seen = self.heads.get(stream_id)
+            if seen is not None and seen.sequence > expected:
+                writing.lose(index, seen.sequence)  # seen since this append began
+
+    def _insert_all(self, writing: Writing, deadline: float) -> None:
+        """Insert until nothing is left, or nothing could be for too long."""
+        while writing.left:
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(
+                    "MongoDB: other appends came first for too long; nothing was stored, try again"
+                )
+            before = len(writing.left)
+            self._insert_some(writing)
+            if len(writing.left) < before:
+                deadline = time.monotonic() + self._timeout
+
+    def _insert_some(self, writing: Writing) -> None:
         """Insert as much as goes into one command, and note what became of it."""
-        if time.monotonic() > deadline:
-            raise StoreUnavailable(
-                "MongoDB: other appends came first for too long; nothing was stored, try again"
-            )
         if self._turns.wait():
             self._end = None
         end, self._end = self._end, None

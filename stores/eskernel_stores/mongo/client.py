@@ -107,7 +107,7 @@ class Database:
             CorruptStore: what they returned cannot be read.
             NotStorable: a document is larger than they take.
         """
-        self._check_open()
+        self.check_open()
         self._sent.count()
         try:
             with pymongo.timeout(self._timeout):
@@ -116,7 +116,8 @@ class Database:
             sent = self._sent.number if writing else 0
             raise explained(error, sent, closed=self._closed) from error
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raise StoreUnavailable if the store is closed, or was opened by another process."""
         if self._closed:
             raise StoreUnavailable(CLOSED)
         if not self.is_own:

@@ -168,6 +168,20 @@ def stream_of(document: Document) -> StreamId | None:
     return (kind, name) if isinstance(kind, str) and isinstance(name, str) else None
 
 
+def is_of(document: Document, aggregate_types: Collection[str] | None) -> bool:
+    """Return whether an append's stream is of one of the types asked for.
+
+    Raises:
+        CorruptStore: the document does not say.
+    """
+    if aggregate_types is None:
+        return True
+    kind = document.get("aggregate_type")
+    if not isinstance(kind, str):
+        raise damaged(document, TypeError(f"its aggregate type is {kind!r}"))
+    return kind in aggregate_types
+
+
 def filtered(events: list[Event], types: Collection[str] | None) -> list[Event]:
     """Return those of the types asked for."""
     return events if types is None else [event for event in events if event[2] in types]

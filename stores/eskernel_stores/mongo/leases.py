@@ -1,4 +1,8 @@
-"""The rules of `eskernel_stores.leases.Held` as updates that the server makes, by its own clock."""
+"""The rules of `eskernel_stores.leases.Held` as updates that the server makes, by its own clock.
+
+Each is one update of one document, so nobody comes between looking and changing. The clocks of two
+servers differ: after an election a lease may run out earlier or later by as much. Epochs do not.
+"""
 
 from __future__ import annotations
 

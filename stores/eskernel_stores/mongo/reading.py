@@ -12,8 +12,9 @@ from itertools import chain
 from typing import Any, Final, NamedTuple, NoReturn
 
 import bson
+import pymongo
 from pymongo.cursor import RawBatchCursor
-from pymongo.errors import CursorNotFound, PyMongoError
+from pymongo.errors import AutoReconnect, CursorNotFound, ExecutionTimeout, PyMongoError
 
 from eskernel.errors import CorruptStore
 from eskernel_stores.mongo.client import Database, Document
@@ -22,6 +23,8 @@ from eskernel_stores.mongo.documents import end_of, stream_of
 
 PAGE: Final = 1000
 """Appends read at once, unless they have more bytes than a server sends together: 16 MB."""
+
+_GOODBYE: Final = 1.0  # seconds to have a server forget a cursor
 
 
 class Reading(NamedTuple):
@@ -76,16 +79,19 @@ class Reading(NamedTuple):
         """Yield the appends that begin with some numbers."""
         while True:
             cursor = self._find(start, stop)
+            has_begun = False
             try:
-                while page := self._page(cursor):
+                while page := self._page(cursor, has_begun=has_begun):
                     yield from page
                     start = end_of(page[-1], self.key) + 1
+                    has_begun = True
             except _LostError:
                 pass
             else:
                 return
             finally:
-                with suppress(PyMongoError):  # the server ends it sooner or later
+                # Else the server ends it, in ten minutes.
+                with suppress(PyMongoError), pymongo.timeout(_GOODBYE):
                     cursor.close()
 
     def _find(self, start: int, stop: int) -> RawBatchCursor[Document]:
@@ -95,14 +101,21 @@ class Reading(NamedTuple):
             batch_size=PAGE,
         )
 
-    def _page(self, cursor: RawBatchCursor[Document]) -> list[Any]:
-        """Return what comes next; nothing at the end."""
+    def _page(self, cursor: RawBatchCursor[Document], *, has_begun: bool) -> list[Any]:
+        """Return what comes next; nothing at the end.
+
+        Raises:
+            _LostError: the cursor had begun, and cannot go on. Its server may have restarted, or
+                forgotten it, or found that it used up, all pages together, the time given to it.
+        """
         with self.database.translating(writing=False):
             try:
                 batch: Any = next(cursor, b"")
-                return bson.decode_all(batch)
-            except CursorNotFound as error:
-                raise _LostError from error
+            except (AutoReconnect, CursorNotFound, ExecutionTimeout) as error:
+                if has_begun:
+                    raise _LostError from error
+                raise
+            return bson.decode_all(batch)
 
     def _miss(self, expected: int, document: Document) -> NoReturn:
         """Complain that an append is missing before this one."""
@@ -117,4 +130,4 @@ class Reading(NamedTuple):
 
 
 class _LostError(Exception):
-    """The server has forgotten a cursor."""
+    """A cursor cannot go on."""

@@ -18,7 +18,15 @@ from eskernel_stores.mongo.changes import Changes
 from eskernel_stores.mongo.checkpoints import MongoCheckpoints
 from eskernel_stores.mongo.client import Database
 from eskernel_stores.mongo.collections import prepare
-from eskernel_stores.mongo.documents import LAST, end_of, events_of, filtered, joining, to_part
+from eskernel_stores.mongo.documents import (
+    LAST,
+    end_of,
+    events_of,
+    filtered,
+    is_of,
+    joining,
+    to_part,
+)
 from eskernel_stores.mongo.ends import Ends
 from eskernel_stores.mongo.reading import Reading
 from eskernel_stores.mongo.snapshots import MongoSnapshots
@@ -111,6 +119,7 @@ class MongoStore:
         reading = Reading(
             self._database, "sequence", {"aggregate_type": kind, "aggregate_id": name}
         )
+        self._database.check_open()  # a forked child must not wait for locks
         seen = self._chain.heads.get(stream_id)
         begins = seen is not None and seen.sequence == start - 1
         last = None
@@ -143,7 +152,7 @@ class MongoStore:
         reading = Reading(self._database, "_id", {})
         with closing(reading.appends(start, stop, begins=reached in self._ends)) as appends:
             for append in appends:
-                if aggregate_types is None or append["aggregate_type"] in aggregate_types:
+                if is_of(append, aggregate_types):
                     events = events_of(append, "_id", start, stop, self._unpack)
                     for event in filtered(events, types):
                         accumulator = function(accumulator, event)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from bson import Int64
+
+from eskernel.values import StreamId
 from eskernel_stores.batching import Prepared, Round, Written
 from eskernel_stores.mongo.documents import Sized
 
@@ -33,6 +36,11 @@ class Writing:
         """Whether anything was inserted."""
         return bool(self._ends)
 
+    def streams(self) -> list[tuple[int, StreamId, int]]:
+        """Return the streams that were where the round expects them: index, name and sequence."""
+        known = enumerate(zip(self._round.streams, self._round.expected, strict=True))
+        return [(index, *one) for index, one in known if index not in self._moved]
+
     def next(self, end: int) -> list[tuple[int, Prepared]]:
         """Return what goes into one command, numbered to follow upon a position."""
         size = 0
@@ -41,7 +49,7 @@ class Writing:
             size += whole.size
             if number and (size > MOST_BYTES or number == MOST_DOCUMENTS):
                 return self.left[:number]
-            whole.document["_id"] = end + 1
+            whole.document["_id"] = Int64(end + 1)
             end += len(commit.events)
         return self.left[:]
 

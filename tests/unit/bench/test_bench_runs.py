@@ -6,8 +6,8 @@ import pytest
 
 from scripts.bench.apart import MeasureFailed, run_apart
 from scripts.bench.figure import Figure
+from scripts.bench.markdown import markdown_of
 from scripts.bench.measures import MEASURES, NEED_MORE_THAN_THE_TESTS, load_measure
-from scripts.bench.report import markdown_of
 from scripts.bench.timing import quantile
 
 WITHIN_REACH = [name for name in MEASURES if name not in NEED_MORE_THAN_THE_TESTS]

@@ -88,7 +88,8 @@ def _woken(portal, thread):
     return not thread.is_alive()
 
 
-def test_closing_answers_whoever_waits():
+def test_closing_answers_whoever_waits(monkeypatch):
+    monkeypatch.setattr("eskernel_stores.jetstream.portal._GRACE", 0.05)
     portal = Portal()
     begun = threading.Event()
     answers = []
@@ -113,6 +114,39 @@ def test_closing_answers_whoever_waits():
         portal.run(returned(1))
     assert not refused.value.outcome_unknown
     assert not portal._thread.is_alive()
+
+
+def test_closing_waits_for_what_is_under_way():
+    portal = Portal()
+    begun, go = threading.Event(), threading.Event()
+    order = []
+
+    async def work():
+        begun.set()
+        while not go.is_set():
+            await asyncio.sleep(0.001)
+        order.append("done")
+        return 1
+
+    async def farewell():
+        order.append("farewell")
+
+    thread = threading.Thread(target=lambda: order.append(portal.run(work())), daemon=True)
+    thread.start()
+    assert begun.wait(5)
+    closing = threading.Thread(target=portal.close, args=(farewell,), daemon=True)
+    closing.start()
+    eventually(lambda: portal._closed)
+    with pytest.raises(StoreUnavailable, match="closed"):
+        portal.run(returned(1))
+    again = threading.Thread(target=portal.close, args=(farewell,), daemon=True)
+    again.start()
+    portal._loop.call_soon_threadsafe(go.set)
+    for one in (closing, again, thread):
+        one.join(5)
+        assert not one.is_alive()
+    assert order.index("done") < order.index("farewell")
+    assert 1 in order
 
 
 def test_closing_while_many_ask_leaves_nobody_waiting():

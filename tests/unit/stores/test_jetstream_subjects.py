@@ -56,7 +56,7 @@ def test_the_longest_names_leave_room_in_the_servers_line():
 
 
 def test_a_name_that_is_too_long_is_refused_by_its_own_name():
-    with pytest.raises(NotStorable, match="aggregate_id: 'xxx.* too long") as refused:
+    with pytest.raises(NotStorable, match=r"aggregate_id: 'xxx.* too long") as refused:
         to_token("x" * (LONGEST + 1), "aggregate_id")
     assert refused.value.path == "aggregate_id"
 
