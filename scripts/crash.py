@@ -39,7 +39,7 @@ from eskernel_stores.sql import SqlStore
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
 
 from crash_stores import small_segments, sqlite_in  # noqa: E402 - found there
-from mongo_helpers import hasty_mongo  # noqa: E402
+from mongo_helpers import HASTE, hasty_mongo  # noqa: E402
 from mongo_server import MongoServer  # noqa: E402
 from nats_cluster import NatsCluster  # noqa: E402
 from nats_outages import WAYS, outage_of  # noqa: E402
@@ -143,9 +143,9 @@ def jetstream_campaigns(kills: int, cluster: NatsCluster) -> Iterator[Campaign]:
 
 
 def mongo_campaigns(kills: int, server: MongoServer) -> Iterator[Campaign]:
-    def kill() -> None:
+    def kill(away: float) -> None:
         server.kill()
-        time.sleep(random.random() * 0.1)
+        time.sleep(away)
         server.start()
 
     def killed(_: Path, times: int, **options: Any) -> CrashReport:
@@ -162,11 +162,12 @@ def mongo_campaigns(kills: int, server: MongoServer) -> Iterator[Campaign]:
         options = {"outage": outage, "after_kill": server.wait_for_quiet, **options}
         return check_outages(open_store, server.new_url(), outages=times, **options)
 
+    fewer = max(kills // 10, 1)  # each takes seconds
+    back, away = partial(kill, 0.05), partial(kill, 2 * HASTE)
     yield Campaign("mongo: killed writers", kills, killed)
-    yield Campaign("mongo: killed server", kills, partial(failing, MongoStore, kill))
-    yield Campaign("mongo: killed server, hasty", kills, partial(failing, hasty_mongo, kill))
-    restarted = partial(failing, MongoStore, server.restart)
-    yield Campaign("mongo: restarted server", max(kills // 10, 1), restarted)
+    yield Campaign("mongo: killed server", kills, partial(failing, MongoStore, back))
+    yield Campaign("mongo: server away", fewer, partial(failing, hasty_mongo, away))
+    yield Campaign("mongo: restarted server", fewer, partial(failing, MongoStore, server.restart))
 
 
 def in_folder(

@@ -9,10 +9,13 @@ from cutting_proxy import CuttingProxy
 
 from eskernel_stores.mongo import MongoStore
 
+HASTE = 1.5
+"""Seconds; enough for a server that is there, on a busy machine too."""
+
 
 def hasty_mongo(url: str) -> MongoStore:
-    """Return a store that does not wait until a server that was killed is back."""
-    return MongoStore(url, timeout=0.2)
+    """Return a store that does not wait until a server that stays away is back."""
+    return MongoStore(url, timeout=HASTE)
 
 
 def far_url(url: str, proxy: CuttingProxy) -> str:

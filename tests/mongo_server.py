@@ -185,10 +185,13 @@ class MongoServer(MongoServers):
         Killed after it has made one and before the next checkpoint, it could not be started again.
         """
         with self.client() as client:
-            for number in range(200):  # 4 in 100,000 that a file is missed
-                client["spread"][f"over files {number}"].insert_one({})
+            for number in range(18):  # their names happen to be spread over all
+                client["first"][f"of {number}"].insert_one({})
             client.admin.command("fsync")
-            client.drop_database("spread")
+            client.drop_database("first")
+        made = len(list((self.folder / "data").glob("secantus_documents_sh*")))
+        if made != 16:
+            raise RuntimeError(f"SecantusDB has made {made} files; choose other names")
 
     def _wait_until_ready(self, timeout: float = 60) -> None:
         deadline = time.monotonic() + timeout

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+import nats.errors
 from free_ports import free_ports
 from nats_links import Link, Network
 from nats_node import Node
@@ -149,6 +150,14 @@ class NatsCluster(NatsServers):
         for node in self._running():
             self.resume(node.number)
         self.start()
+
+    def drop(self, *urls: str) -> None:
+        """Delete streams, as of any servers, having the nodes work together if they do not."""
+        try:
+            super().drop(*urls)
+        except (OSError, nats.errors.Error):
+            self.heal_all()
+            super().drop(*urls)
 
     def close(self) -> None:
         """End and remove everything."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from nats_cluster import NatsCluster
+from nats_servers import events_of
 
 WAYS = ("killed leader", "leader cut off", "leader standing still", "all killed")
 
@@ -20,7 +21,7 @@ def outage_of(cluster: NatsCluster, url: str, way: str) -> Callable[[], None]:
         url: of the store, from `cluster.new_url()`.
         way: it fails.
     """
-    stream = f"{url.rpartition('/')[2]}-events"
+    stream = events_of(url)
     down = {
         "killed leader": _killed_leader,
         "leader cut off": _leader_cut_off,

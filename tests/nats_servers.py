@@ -11,6 +11,8 @@ import nats
 VARIABLE = "ESKERNEL_TEST_NATS"
 """Names the environment variable with the URL of other servers to test with."""
 
+_PATIENCE = 3  # seconds for an answer
+
 
 class NatsServers:
     """Servers that somebody else runs.
@@ -37,10 +39,9 @@ class NatsServers:
 
     def drop(self, *urls: str) -> None:
         """Delete the streams of these stores, or of every store with a URL of `new_url`."""
-        names = tuple(_name_of(url) for url in urls or self._made)
-        self._made = [url for url in self._made if urls and url not in urls]
-        if names:
+        if names := tuple(_name_of(url) for url in urls or self._made):
             asyncio.run(_delete_streams(self.servers(), names))
+        self._made = [url for url in self._made if urls and url not in urls]
 
     def servers(self) -> list[str]:
         """Return the URL of each server, as NATS clients want them."""
@@ -48,10 +49,15 @@ class NatsServers:
         return [f"nats://{user}{'@' if user else ''}{host}" for host in hosts.split(",")]
 
 
+def events_of(url: str) -> str:
+    """Return what the stream with a store's events is called."""
+    return f"{_name_of(url)}-events"
+
+
 async def _delete_streams(servers: list[str], names: tuple[str, ...]) -> None:
-    client = await nats.connect(servers, connect_timeout=5)
+    client = await nats.connect(servers, connect_timeout=_PATIENCE)
     try:
-        context = client.jetstream(timeout=10)
+        context = client.jetstream(timeout=_PATIENCE)
         for stream in await context.streams_info():
             if stream.config.name.removeprefix("KV_").startswith(tuple(f"{n}-" for n in names)):
                 await context.delete_stream(stream.config.name)

@@ -487,6 +487,16 @@ def test_a_subject_of_no_stream_is_told(store, nats_url, client):
         store.fold_all(listed, [])
 
 
+def test_a_stream_that_was_deleted_is_no_store_any_more(nats_url, open_store, client):
+    store = open_store(nats_url, timeout=0.5)
+    append(store, STREAM, "x")
+    client(lambda context: context.delete_stream(f"{name_of(nats_url)}-events"))
+    for call in (lambda: payloads(store), lambda: log(store), store.last_position):
+        assert "stream not found" in str(unavailable(call))
+    error = unavailable(store.append, STREAM, made(STREAM, 1, "y"), expected_sequence=1)
+    assert not error.outcome_unknown
+
+
 def test_the_store_goes_on_when_its_server_restarts(nats_to_kill, nats_url, open_store):
     store = open_store(nats_url, timeout=10)
     append(store, STREAM, "a")

@@ -4,6 +4,7 @@ from contextlib import closing
 
 import pytest
 from jetstream_load import Load
+from nats_servers import events_of
 from sql_helpers import (
     STREAM,
     append,
@@ -40,11 +41,6 @@ def load(start, store, nats_url):
         yield load
     with closing(JetStreamStore(nats_url)) as other:
         load.check(store, other)
-
-
-def events_of(url):
-    """Return what the stream with a store's events is called."""
-    return f"{url.rpartition('/')[2]}-events"
 
 
 def test_each_node_may_be_killed_in_turn(load, cluster, nats_url):

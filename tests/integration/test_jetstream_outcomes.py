@@ -12,6 +12,7 @@ from support import eventually
 from eskernel.contracts import Commit
 from eskernel.errors import StoreUnavailable
 from eskernel_stores.jetstream import JetStreamStore
+from eskernel_stores.jetstream.replies import ApiError
 
 ONE = b".events.bank_account.acc-1 "
 """What a published append has in it."""
@@ -151,3 +152,82 @@ def test_a_server_that_is_none_is_left_for_another(nats, nats_url, open_store):
         store = open_store(f"nats://127.0.0.1:{mute.getsockname()[1]},{hosts}", timeout=8)
         append(store, STREAM, "x")
         assert payloads(store) == ["x"]
+
+
+class OldLeader:
+    """Puts itself before a store's connection, as a leader that does not know it has a successor.
+
+    It refuses what the successor stores, and does not know of it, until it has been asked often.
+    """
+
+    def __init__(self, store, answers):
+        self._connection = store._service.connection
+        self._publish, self._last = self._connection.publish_batch, self._connection.last
+        self._old, self._answers = None, answers
+        self.refused = 0
+
+    def takes_over(self, stored):
+        """From now on; `stored`: whether its successor stores what it refuses first."""
+        self._stored = stored
+        self._connection.publish_batch, self._connection.last = self._refuse, self._answer
+
+    async def _refuse(self, messages):
+        if self._answers:
+            if self._old is None:
+                stream = "-".join((messages[0].subject.split(".")[0], "events"))
+                self._old = await self._last(stream, messages[0].subject)
+                if self._stored:
+                    await self._publish(messages)
+            self.refused += 1
+            raise ApiError(400, 10071, "wrong last sequence: 0")
+        return await self._publish(messages)
+
+    async def _answer(self, stream, subject):
+        if self._old is not None and self._answers:
+            self._answers -= 1
+            return self._old
+        return await self._last(stream, subject)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_refusal_by_an_old_leader_is_no_conflict(store, direct, stored):
+    append(store, STREAM, "a")
+    old = OldLeader(store, answers=3)
+    old.takes_over(stored)
+    position = store.append(STREAM, made(STREAM, 1, "b"), expected_sequence=1)
+    assert old.refused == 3
+    assert payloads(direct) == ["a", "b"]
+    assert position == direct.last_position()
+
+
+def test_an_old_leader_that_stays_leaves_the_outcome_unknown(nats_url, direct, open_store):
+    store = open_store(nats_url, timeout=0.3)
+    append(store, STREAM, "a")
+    OldLeader(store, answers=1000).takes_over(stored=True)
+    error = unavailable(store.append, STREAM, made(STREAM, 1, "b"), expected_sequence=1)
+    assert error.outcome_unknown
+    assert payloads(direct) == ["a", "b"]
+
+
+def test_who_has_seen_an_event_does_not_read_without_it(nats_url, direct, open_store):
+    store = open_store(nats_url, timeout=0.3)
+    append(store, STREAM, "a")
+    connection = store._service.connection
+    last, old = connection.last, {}
+
+    async def stale(stream, subject):
+        if subject not in old:
+            old[subject] = await last(stream, subject)
+        return old[subject]
+
+    connection.last = stale
+    assert payloads(store) == ["a"]
+    before = store.last_position()
+    store.append(STREAM, made(STREAM, 1, "b"), expected_sequence=1)
+    for read in (lambda: payloads(store), lambda: log(store), store.last_position):
+        error = unavailable(read)
+        assert "knows less than this store has seen" in str(error)
+        assert not error.outcome_unknown
+    old.clear()
+    assert payloads(store) == ["a", "b"]
+    assert store.last_position() > before

@@ -173,6 +173,14 @@ def test_a_process_that_was_taken_over_stores_nothing(mongo_url, store, database
     assert database["chunks"].count_documents({}) == 0
 
 
+def test_who_was_overtaken_by_a_save_gets_a_larger_epoch(store):
+    assert store.acquire_lease(NAME, "first", 600).epoch == 1
+    store.save_checkpoints(NAME, 5, {"serving": made(1)})
+    assert store.acquire_lease(NAME, "first", 600)[:2] == ("first", 6)
+    store.save_checkpoints(NAME, 6, {"serving": made(2)})
+    assert store.acquire_lease(NAME, "second", 600)[:2] == ("first", 6)
+
+
 def test_leases_run_out_by_the_servers_clock(store, monkeypatch):
     epoch = store.acquire_lease(NAME, "first", 600).epoch
     monkeypatch.setattr(time, "time", lambda: 2.0**33)
@@ -233,9 +241,16 @@ def test_many_values_that_are_saved_at_once_are_stored_elsewhere(store, database
     assert 10 < database["chunks"].count_documents({}) < 20
 
 
-def test_a_large_one_that_is_damaged_is_named(store, database):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda chunks, name: chunks.delete_one({"_id": name}),
+        lambda chunks, name: chunks.update_one({"_id": name}, {"$set": {"data": b"less"}}),
+    ],
+)
+def test_a_large_one_that_is_damaged_is_named(store, database, damage):
     store.save_checkpoints(NAME, 1, {"serving": made(1, 1, LARGE)})
-    database["chunks"].delete_one({})
+    damage(database["chunks"], database["chunks"].find_one()["_id"])
     with pytest.raises(CorruptStore, match="balances in serving"):
         store.load_checkpoint(NAME)
     store.save_checkpoints(NAME, 1, {"serving": made(2)})

@@ -515,6 +515,7 @@ def test_streams_are_read_by_their_index(store, events):
     names = {"aggregate_type": STREAM[0], "aggregate_id": STREAM[1]}
     for find in (
         {"filter": {**names, "sequence": {"$gte": 1, "$lt": 9}}, "sort": {"sequence": 1}},
+        {"filter": names, "sort": {"sequence": 1}},
         {"filter": names, "sort": {"sequence": -1}, "limit": 1},
         {"filter": {**names, "sequence": 1}},
     ):
@@ -529,6 +530,7 @@ def test_the_log_is_read_in_its_own_order(mongo, store, events):
     send(store, 0, "x")
     for find in (
         {"filter": {"_id": {"$gte": 1, "$lt": 9}}, "sort": {"_id": 1}},
+        {"filter": {}, "sort": {"_id": 1}},
         {"filter": {}, "sort": {"_id": -1}, "limit": 1},
     ):
         assert "SORT" not in plan(events, **find)[0]

@@ -68,12 +68,13 @@ def test_a_server_that_restarts_is_met_again_without_a_failure(store, mongo_to_k
     assert logged(store) == ["before", "x"]
 
 
-def test_who_calls_while_the_server_restarts_waits(store, mongo_to_kill):
+def test_who_calls_while_the_server_restarts_waits(store, open_mongo, mongo_url, mongo_to_kill):
+    patient = open_mongo(mongo_url, timeout=30)
     mongo_to_kill.kill()
     starting = threading.Timer(0.3, mongo_to_kill.start)
     starting.start()
     try:
-        assert store.append(STREAM, made(STREAM, 0, "x"), expected_sequence=0) == 2
+        assert patient.append(STREAM, made(STREAM, 0, "x"), expected_sequence=0) == 2
     finally:
         starting.join()
     assert logged(store) == ["before", "x"]

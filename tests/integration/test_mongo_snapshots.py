@@ -85,8 +85,9 @@ def test_one_of_the_same_sequence_takes_the_place_of_the_other(store, database):
     receipts = (Receipt("c-1", 1, 2), Receipt("\U0001f600", 3, 3))
     store.store(Snapshot(STREAM, 5, "old", "v1", (), 1))
     new = Snapshot(STREAM, 5, {"$new": [1]}, "$v2", receipts, 2)
-    store.store(new)
-    assert kept(store, database) == [5]
+    store.store(Snapshot(STREAM, 4, "older"), keep=3)
+    store.store(new, keep=3)
+    assert kept(store, database) == [5, 4]
     assert store.load_latest(STREAM) == new
 
 

@@ -11,7 +11,7 @@ from eskernel_stores.jetstream.wire import Lost, Wire
 from eskernel_stores.jetstream.wires import Wires
 
 NOT_YET: Final = frozenset((10008, 10009, 10163, 10176, 10210))
-"""Error codes: nothing was stored, and it may be soon: no leader, or too many batches at once."""
+"""Error codes: worth another attempt. There was no leader, or there were too many batches."""
 
 _LONGEST: Final = 1.0  # seconds to wait for an answer to a question before it is asked again
 _PAUSE: Final = 0.05  # seconds between two attempts
@@ -23,12 +23,16 @@ class Attempts:
     Args:
         wires: to the servers.
         timeout: seconds for all of them.
+        publishing: whether an attempt that is refused for now may have been stored all the same:
+            a leader that there is no more refuses it, while another stores it.
     """
 
-    def __init__(self, wires: Wires, timeout: float) -> None:
+    def __init__(self, wires: Wires, timeout: float, *, publishing: bool = False) -> None:
         self._wires = wires
         self._timeout = timeout
         self._deadline = _now() + timeout
+        self._publishing = publishing
+        self._in_doubt = False  # an attempt may have been stored
         self._begun = 0.0  # when the last attempt was
 
     @property
@@ -43,7 +47,12 @@ class Attempts:
 
     async def begin(self) -> Wire:
         """Return a wire for another attempt; raises StoreUnavailable if there is none in time."""
-        wire = await self._wires.get(self._deadline)
+        try:
+            wire = await self._wires.get(self._deadline)
+        except StoreUnavailable as error:
+            if self._in_doubt:
+                raise StoreUnavailable.because(error, outcome_unknown=True) from error
+            raise
         self._begun = _now()
         return wire
 
@@ -64,13 +73,14 @@ class Attempts:
         if not isinstance(error, Lost):
             self._wires.note_silence(wire, self._begun)
         if self.left <= _PAUSE:
-            raise self._unanswered(wire, unknown=False) from error
+            raise self._unanswered(wire, unknown=self._in_doubt) from error
         await asyncio.sleep(_PAUSE)
 
     async def not_yet(self, error: ApiError) -> None:
         """Wait a little before another attempt at what was refused for now; raises as `failed`."""
+        self._in_doubt = self._publishing
         if self.left <= _PAUSE:
-            raise StoreUnavailable.because(error, outcome_unknown=False) from error
+            raise StoreUnavailable.because(error, outcome_unknown=self._in_doubt) from error
         await asyncio.sleep(_PAUSE)
 
     def timed_out(self, wire: Wire) -> StoreUnavailable:

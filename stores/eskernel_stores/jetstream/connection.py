@@ -40,7 +40,7 @@ class Connection:
 
     Args:
         wires: where to send them.
-        timeout: seconds in which each is done or has failed.
+        timeout: seconds in which each is done or has failed; more for large messages.
     """
 
     def __init__(self, wires: Wires, timeout: float) -> None:
@@ -150,6 +150,10 @@ class Connection:
             replies = await _collected(f"{_API}.DIRECT.GET.{stream}", payload, attempts)
             if replies is not None:
                 return replies
+
+    def leave(self, since: float) -> None:
+        """Go to another server, if the connection has stood since a time of the loop's clock."""
+        self._wires.leave(since)
 
     async def _message(self, stream: str, which: Mapping[str, Any]) -> Stored | None:
         try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 from eskernel.contracts import Commit
+from eskernel.errors import StoreUnavailable
 from eskernel.values import Event, Range, StreamId
 from eskernel_stores.batching import Batch, Outcome, Prepared, Round, Written
 from eskernel_stores.checking import check_stream
@@ -13,7 +14,9 @@ from eskernel_stores.heads import Heads
 from eskernel_stores.jetstream.appends import LAST, to_bytes, to_payloads
 from eskernel_stores.jetstream.connection import HEADER_BYTES, MOST_MESSAGES
 from eskernel_stores.jetstream.folding import LogFold, StreamFold, end_of
+from eskernel_stores.jetstream.freshness import Freshness
 from eskernel_stores.jetstream.reading import PAGE, LogRow, Reading
+from eskernel_stores.jetstream.replies import ApiError
 from eskernel_stores.jetstream.seeking import Seeker
 from eskernel_stores.jetstream.service import Service
 from eskernel_stores.jetstream.streams import events_subjects
@@ -38,17 +41,16 @@ class JetStreamEvents:
         pack: Callable[[Any, str], bytes],
         unpack: Callable[[bytes], Any],
     ) -> None:
-        self._run = service.portal.run
+        self._portal = service.portal
         self._connection = service.connection
         self._pack = pack
         self._unpack = unpack
         self._prefix = events_subjects(service.name)
         heads = Heads()
-        self._seeker = Seeker(service.connection, service.name, heads)
-        self._reading = Reading(service.connection, self._seeker.stream, service.timeout)
-        self._writing = Writing(
-            service.connection, self._seeker, heads, service.hints, service.timeout
-        )
+        freshness = Freshness(service.connection, service.timeout)
+        self._seeker = Seeker(service.connection, service.name, heads, freshness)
+        self._reading = Reading(service.connection, self._seeker.stream, freshness)
+        self._writing = Writing(service, self._seeker, heads, freshness)
 
     def append_batch(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Store many appends; see `BatchingEventStore.append_batch`."""
@@ -107,15 +109,21 @@ class JetStreamEvents:
             return accumulator, fold.reached
         end, *_ = last
         while fold.left > 0 and fold.message <= end:
-            rows = self._run(
-                self._reading.log_page(fold.message, min(max(fold.left, _FEW), PAGE), end)
-            )
+            count = min(max(fold.left, _FEW), PAGE)
+            rows = self._run(self._reading.log_page(fold.message, count))
             accumulator = fold.fold(function, accumulator, rows)
         return accumulator, fold.reached
 
     def last_position(self) -> int:
         """Return the position of the newest event; 0 for an empty log."""
         return self._run(self._last_position())
+
+    def _run(self, coroutine: Coroutine[Any, Any, A]) -> A:
+        """Run a coroutine on the loop; a refusal it has no answer to is the store's failure."""
+        try:
+            return self._portal.run(coroutine)
+        except ApiError as error:
+            raise StoreUnavailable.because(error, outcome_unknown=False) from error
 
     async def _last_position(self) -> int:
         row: LogRow | None = await self._reading.last()

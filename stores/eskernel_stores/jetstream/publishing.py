@@ -9,15 +9,22 @@ from typing import Final
 
 from eskernel.errors import StoreUnavailable
 from eskernel_stores.jetstream.attempts import NOT_YET, Attempts
-from eskernel_stores.jetstream.replies import NO_RESPONDERS, Ack, ApiError, Message, read_answer
+from eskernel_stores.jetstream.replies import (
+    NO_RESPONDERS,
+    WRONG_SEQUENCE,
+    Ack,
+    ApiError,
+    Message,
+    read_answer,
+)
 from eskernel_stores.jetstream.wire import Lost, Wire
 from eskernel_stores.jetstream.wires import Wires
 
-_REFUSED: Final = frozenset((
-    *(10002, 10023, 10047, 10054, 10071, 10097, 10109, 10122),
-    *(10164, 10174, 10175, 10177, 10179, 10199, 10200, 10201),
-))  # fmt: skip
-"""Error codes: nothing was stored, and never will be. After any other, who knows."""
+_REFUSED: Final = frozenset(
+    (10054, 10097, 10109, 10174, 10175, 10177, 10179, 10199, 10200, 10201, *WRONG_SEQUENCE)
+)
+"""Error codes: the message itself is wrong, or comes too late. After any other, who knows."""
+_RATE: Final = 4 << 20  # bytes a second that the servers take at least
 _AT_ONCE: Final = 16  # batches; the server allows 50 for each stream, of all clients
 
 
@@ -26,7 +33,7 @@ class Publishing:
 
     Args:
         wires: to the servers.
-        timeout: seconds in which messages are stored, or it has failed.
+        timeout: seconds in which messages are stored, or it has failed; more for large ones.
     """
 
     def __init__(self, wires: Wires, timeout: float) -> None:
@@ -36,7 +43,7 @@ class Publishing:
 
     async def publish(self, message: Message) -> Ack:
         """Store a message; see `Connection.publish`."""
-        attempts = Attempts(self._wires, self._timeout)
+        attempts = self._attempts((message,))
         while True:
             wire = await attempts.begin()
             ack = await _sent(wire, message, attempts)
@@ -45,7 +52,7 @@ class Publishing:
 
     async def publish_batch(self, messages: Sequence[Message]) -> Ack:
         """Store messages, all or none; see `Connection.publish_batch`."""
-        attempts = Attempts(self._wires, self._timeout)
+        attempts = self._attempts(messages)
         async with self._batches:
             while True:
                 wire = await attempts.begin()
@@ -54,9 +61,13 @@ class Publishing:
                 if ack is not None:
                     return _checked(ack, len(messages))
 
+    def _attempts(self, messages: Sequence[Message]) -> Attempts:
+        size = sum(len(message.payload) for message in messages)
+        return Attempts(self._wires, self._timeout + size / _RATE, publishing=True)
+
 
 async def _sent(wire: Wire, message: Message, attempts: Attempts) -> Ack | None:
-    """Send what is answered by an Ack; None to try again, for nothing was stored."""
+    """Send what is answered by an Ack; None to try again."""
     subject, payload, headers = message
     try:
         reply = await wire.request(subject, payload, attempts.left, headers)

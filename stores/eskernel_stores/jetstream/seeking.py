@@ -15,6 +15,7 @@ from eskernel.values import StreamId
 from eskernel_stores.heads import Head, Heads
 from eskernel_stores.jetstream.appends import Placed, read
 from eskernel_stores.jetstream.connection import Connection
+from eskernel_stores.jetstream.freshness import Freshness
 from eskernel_stores.jetstream.replies import Stored
 from eskernel_stores.jetstream.streams import events_stream, events_subjects
 from eskernel_stores.jetstream.subjects import to_token
@@ -30,15 +31,19 @@ class Seeker:
         connection: to the servers.
         name: of the store.
         heads: what is known of the streams; the marks are the numbers of messages.
+        freshness: how new answers must be.
 
     Attributes:
         stream: what the stream of events is called.
     """
 
-    def __init__(self, connection: Connection, name: str, heads: Heads) -> None:
+    def __init__(
+        self, connection: Connection, name: str, heads: Heads, freshness: Freshness
+    ) -> None:
         self._connection = connection
         self._prefix = events_subjects(name)
         self._heads = heads
+        self._freshness = freshness
         # What was known of streams that have moved on: what was stored there since is asked for
         # next, by whoever was refused for it, and by who catches up.
         self._passed = Heads()
@@ -63,9 +68,15 @@ class Seeker:
         Raises:
             CorruptStore: it cannot be read.
         """
-        found = await self._connection.last(self.stream, self.subject_of(stream_id))
+        subject = self.subject_of(stream_id)
+        known = self._heads.get(stream_id)
+        found = await self._freshness.ask(
+            lambda: self._connection.last(self.stream, subject),
+            lambda found: known is None or (found is not None and found.sequence >= known.mark),
+        )
         if found is None:
             return None
+        self._freshness.note(found.sequence)
         placed = _placed(found, stream_id)
         self._note(stream_id, Head(placed.last, placed.message))
         return placed
@@ -73,8 +84,9 @@ class Seeker:
     async def append_at(self, stream_id: StreamId, sequence: int) -> Placed | None:
         """Return a message of the append that has an event; None if there is no such event."""
         known = self._known_before(stream_id, sequence)
-        if known.sequence == sequence - 1:  # as when an append has just been refused
-            return await self._next(stream_id, known.mark + 1)
+        head = self._heads.get(stream_id)
+        if known.sequence == sequence - 1 and head is not None and head.sequence >= sequence:
+            return await self._from(stream_id, known.mark + 1)  # it was refused for this one
         last = await self.last(stream_id)
         if last is None or last.last < sequence:
             return None
@@ -126,21 +138,15 @@ class Seeker:
             default=Head(0, 0),
         )
 
-    async def _next(self, stream_id: StreamId, message: int) -> Placed | None:
-        """Return a stream's first message from a number on, or None."""
-        found = await self._connection.next(self.stream, self.subject_of(stream_id), message)
-        return None if found is None else _placed(found, stream_id)
-
     async def _from(self, stream_id: StreamId, message: int) -> Placed:
         """Return a stream's first message from a number on, where there is one."""
-        placed = await self._next(stream_id, message)
-        if placed is None:
-            raise CorruptStore(
-                f"messages from {message} on of stream {stream_id} are missing from "
-                f"{self.stream}, though there was a later one; restore a backup",
-                stream_id,
-            )
-        return placed
+        subject = self.subject_of(stream_id)
+        found = await self._freshness.ask(
+            lambda: self._connection.next(self.stream, subject, message),
+            lambda found: found is not None,
+        )
+        assert found is not None
+        return _placed(found, stream_id)
 
 
 def _guess(low: Head, high: Head, sequence: int | None) -> int:

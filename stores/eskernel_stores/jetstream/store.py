@@ -27,6 +27,10 @@ class JetStreamStore:
     The streams are made on first use, and never altered. Any number of stores, in any number of
     processes, may share them.
 
+    Events are read from the server that leads their stream. One that has just been cut off from the
+    others takes some seconds to notice; who is connected to it and has seen nothing newer may read
+    the events of before. Nothing can be appended there meanwhile.
+
     Args:
         url: `nats://user:password@host:port,host:port/name?replicas=3`; all but a host may be left
             out. The streams are called after the name, which is "eskernel", and each message is

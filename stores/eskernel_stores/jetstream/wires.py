@@ -31,7 +31,8 @@ class Wires:
         self._timeout = timeout
         self._wire: Wire | None = None
         self._stands = asyncio.Event()  # set while there is a wire
-        self._problem = "it has not been tried"
+        self._stands_since = 0.0  # the wire, by the loop's clock
+        self._problem = ""  # why there is no wire, in words
         self._useless_since: float | None = None  # of this wire; None after a good answer
         self._task: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()  # old wires, for the loop keeps them weakly
@@ -58,7 +59,7 @@ class Wires:
             except TimeoutError:
                 raise StoreUnavailable(
                     f"no NATS server could be reached within {self._timeout} seconds: "
-                    f"{self._problem}; nothing was stored, try again"
+                    f"{self._problem or 'none has answered'}; nothing was stored, try again"
                 ) from None
         return wire
 
@@ -80,6 +81,11 @@ class Wires:
             self._useless_since = since
         if asyncio.get_running_loop().time() - self._useless_since >= _USELESS:
             self._drop(wire)
+
+    def leave(self, since: float) -> None:
+        """Go to another server, if the wire has stood since a time of the loop's clock."""
+        if self._wire is not None and self._stands_since <= since:
+            self._drop(self._wire)
 
     async def hear(self, subject: str, tell: Callable[[], None]) -> None:
         """Have a function called after messages, and when a new wire may have missed some.
@@ -117,6 +123,7 @@ class Wires:
         while True:
             wire = await self._connect()
             self._useless_since = None
+            self._stands_since = asyncio.get_running_loop().time()
             self._wire = wire
             self.max_payload = wire.max_payload
             self._learn(wire)
@@ -137,10 +144,15 @@ class Wires:
                 try:
                     await wire.open(self._login, _CONNECT)
                 except Exception as error:  # noqa: BLE001 - whatever it is, there are others
-                    self._problem = f"{server}: {wire.problem or repr(error)}"
+                    self._note(f"{server}: {wire.problem or repr(error)}", error)
                 else:
                     return wire
             await asyncio.sleep(_PAUSE)
+
+    def _note(self, problem: str, error: Exception) -> None:
+        """Remember why there is no wire; what a server said tells more than that it hung up."""
+        if not self._problem or not isinstance(error, ConnectionResetError):
+            self._problem = problem
 
     def _learn(self, wire: Wire) -> None:
         """Remember the servers that this one knows of."""

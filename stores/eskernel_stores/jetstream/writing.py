@@ -11,12 +11,14 @@ from eskernel.values import StreamId
 from eskernel_stores.batching import Prepared, Round, Written
 from eskernel_stores.heads import Head, Heads
 from eskernel_stores.jetstream.appends import INDEX_BITS
-from eskernel_stores.jetstream.connection import MOST_MESSAGES, Connection
-from eskernel_stores.jetstream.hints import Hints
+from eskernel_stores.jetstream.connection import MOST_MESSAGES
+from eskernel_stores.jetstream.freshness import Freshness
 from eskernel_stores.jetstream.replies import Ack, ApiError, Message
 from eskernel_stores.jetstream.seeking import Seeker
+from eskernel_stores.jetstream.service import Service
 
 _EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
+_ASKED_AT_ONCE: Final = 64  # heads; servers drop questions when they get too many
 _PAUSE: Final = 0.02  # seconds for what is under way on the same streams to be done
 _NOBODY_WROTE: Final = Head(0, 0)
 _UNREADABLE: Final = Head(-2, 0)  # fits no commit
@@ -27,51 +29,68 @@ Sent = Sequence[tuple[int, Prepared]]
 class Writing:
     """Stores rounds; the coroutines are for the connection's loop.
 
+    A refusal may come from a leader that does not know yet that there is another, which stores
+    what this one refuses. So it counts only for streams that are seen to have moved on.
+
     Args:
-        connection: to the servers.
+        service: the servers.
         seeker: knows where the streams' events are.
         heads: what is known of the streams; the marks are the numbers of messages.
-        hints: are told of what is stored.
-        timeout: seconds to try for while others write to the same streams.
+        freshness: is told of what is stored.
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        seeker: Seeker,
-        heads: Heads,
-        hints: Hints,
-        timeout: float,
+        self, service: Service, seeker: Seeker, heads: Heads, freshness: Freshness
     ) -> None:
-        self._connection = connection
+        self._connection = service.connection
+        self._hints = service.hints
+        self._timeout = service.timeout
         self._seeker = seeker
         self._heads = heads
-        self._hints = hints
-        self._timeout = timeout
+        self._freshness = freshness
+        self._asking = asyncio.Semaphore(_ASKED_AT_ONCE)
 
     async def write(self, round: Round) -> Written:
         """Store a round; see `batching.Writer`."""
         heads = await self._assumed(round)
-        deadline = asyncio.get_running_loop().time() + self._timeout
         ends: dict[int, int] = {}
-        while sent := _fitting(round, heads):
+        if sent := _fitting(round, heads):
             try:
                 ack = await self._publish(sent, heads)
             except ApiError as error:
-                if not error.is_wrong_sequence:
-                    raise StoreUnavailable.because(error, outcome_unknown=False) from error
-                before = heads
-                heads = await self._asked(round, heads, {index for index, _ in sent})
-                if heads == before:  # what moved them is not to be seen yet
-                    if asyncio.get_running_loop().time() > deadline:
-                        raise StoreUnavailable.because(error, outcome_unknown=False) from error
-                    await asyncio.sleep(_PAUSE)
+                heads, ends = await self._write_again(round, heads, sent, error)
             else:
                 ends = self._note(sent, ack)
-                break
         return Written(
             [head.sequence for head in heads], [ends.get(id(commit), 0) for _, commit in round.sent]
         )
+
+    async def _write_again(
+        self, round: Round, heads: list[Head], sent: Sent, refusal: ApiError
+    ) -> tuple[list[Head], dict[int, int]]:
+        """Store what a refusal leaves of a round, and return its heads and ends.
+
+        Raises:
+            StoreUnavailable: it was no matter of sequences; or something else has kept the rest
+                from being stored, and then the outcome is unknown.
+        """
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        while True:
+            is_over = asyncio.get_running_loop().time() > deadline
+            if is_over or not refusal.is_wrong_sequence:
+                raise StoreUnavailable.because(refusal, outcome_unknown=is_over) from refusal
+            try:
+                before = heads
+                heads = await self._asked(round, heads, {index for index, _ in sent})
+                if heads == before:  # what moved them, if anything has, is not to be seen yet
+                    await asyncio.sleep(_PAUSE)
+                if not (sent := _fitting(round, heads)):
+                    return heads, {}
+                return heads, self._note(sent, await self._publish(sent, heads))
+            except ApiError as error:
+                refusal = error
+            except StoreUnavailable as error:
+                raise StoreUnavailable.because(error, outcome_unknown=True) from error
 
     async def find(self, commit: Prepared) -> list[int]:
         """Return where a commit is stored already; see `batching.Writer`."""
@@ -109,7 +128,8 @@ class Writing:
     async def _head(self, round: Round, index: int) -> Head:
         """Return where a stream ends, or that it cannot be read, which fails its commits alone."""
         try:
-            return await self._seeker.head(round.streams[index])
+            async with self._asking:
+                return await self._seeker.head(round.streams[index])
         except (CorruptStore, NotStorable) as error:
             for sent_index, commit in round.sent:
                 if sent_index == index:
@@ -142,6 +162,7 @@ class Writing:
             end = commit.expected + len(commit.events)
             heads.append((commit.stream_id, Head(end, message - 1)))
         self._heads.put(heads)
+        self._freshness.note(ack.sequence)
         self._hints.appended()
         return ends
 

@@ -35,9 +35,13 @@ class Changes:
         with self._lock:
             if self._closed:
                 return _do_nothing
+            ticket = self._tells.add(tell)  # before the thread tells that it watches
             if self._watcher is None:
-                self._watcher = Watcher(self._database, self._tells.tell)
-            ticket = self._tells.add(tell)
+                try:
+                    self._watcher = Watcher(self._database, self._tells.tell)
+                except BaseException:
+                    self._tells.remove(ticket)
+                    raise
         return partial(self._forget, ticket)
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from pymongo.errors import AutoReconnect, CursorNotFound, ExecutionTimeout, PyMo
 from eskernel.errors import CorruptStore
 from eskernel_stores.mongo.client import Database, Document
 from eskernel_stores.mongo.collections import EVENTS
-from eskernel_stores.mongo.documents import end_of, stream_of
+from eskernel_stores.mongo.documents import LAST, end_of, stream_of
 
 PAGE: Final = 1000
 """Appends read at once, unless they have more bytes than a server sends together: 16 MB."""
@@ -95,8 +95,13 @@ class Reading(NamedTuple):
                     cursor.close()
 
     def _find(self, start: int, stop: int) -> RawBatchCursor[Document]:
+        bounds = {}
+        if start > 1:
+            bounds["$gte"] = start
+        if stop < LAST:
+            bounds["$lt"] = stop
         return self.database.collection(EVENTS).find_raw_batches(
-            {**self.names, self.key: {"$gte": start, "$lt": stop}},
+            {**self.names, self.key: bounds} if bounds else self.names,
             sort=[(self.key, 1)],
             batch_size=PAGE,
         )

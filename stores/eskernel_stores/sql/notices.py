@@ -49,9 +49,9 @@ class Notices:
         with self._lock:
             if self._closed or os.getpid() != self._pid:
                 return _do_nothing
+            ticket = self._tells.add(tell)  # before the listener can tell
             if self._listener is None:
                 self._listener = Listener(self._connect, self._tells.tell)
-            ticket = self._tells.add(tell)
         return partial(self._forget, ticket)
 
     def close(self) -> None:

@@ -8,8 +8,9 @@ import msgpack
 import pytest
 from support import new_seed
 
-from eskernel.errors import CorruptStore
+from eskernel.errors import StoreUnavailable
 from eskernel_stores.heads import Head, Heads
+from eskernel_stores.jetstream.freshness import Freshness
 from eskernel_stores.jetstream.replies import Stored
 from eskernel_stores.jetstream.seeking import CLOSE, Seeker
 
@@ -54,7 +55,7 @@ class Leader:
 def asking(leader, *known):
     heads = Heads()
     heads.put((STREAM, head) for head in known)
-    return Seeker(leader, "n", heads)
+    return Seeker(leader, "n", heads, Freshness(leader, timeout=0.2))
 
 
 def grown(random, number):
@@ -143,14 +144,51 @@ def test_what_was_seen_of_a_stream_need_not_be_asked_for():
     assert leader.asked == 1
 
 
-def test_messages_that_were_deleted_are_said_to_be_missing():
-    leader = Leader([(5 * n, 2, 1) for n in range(1, 1000)])
+class StaleLeader(Leader):
+    """Knows nothing of the newer messages until it has been asked a few times."""
 
-    async def seek():
-        seeker = asking(leader)
-        last = await seeker.last(STREAM)
-        del leader.stored[5:]
-        return await seeker.before(STREAM, 1000, last)
+    def __init__(self, appends, known):
+        super().__init__(appends)
+        self.whole, self.stored = self.stored, self.stored[:known]
+        self.learns_after = 3
+        self.left = 0
 
-    with pytest.raises(CorruptStore, match=r"missing from n-events.* restore a backup"):
-        asyncio.run(seek())
+    def leave(self, since):
+        self.left += 1
+
+    async def last(self, stream, subject):
+        self._learn()
+        return await super().last(stream, subject)
+
+    async def next(self, stream, subject, sequence):
+        self._learn()
+        return await super().next(stream, subject, sequence)
+
+    def _learn(self):
+        if self.asked == self.learns_after:
+            self.stored = self.whole
+
+
+@pytest.mark.parametrize("known", [0, 5])
+def test_an_answer_older_than_what_was_seen_is_not_taken(known):
+    leader = StaleLeader([(n, 1, 1) for n in range(1, 10)], known)
+    seeker = asking(leader, Head(9, 9))
+    assert asyncio.run(seeker.head(STREAM)) == Head(9, 9)
+    assert leader.asked == 4
+
+
+def test_what_must_be_there_is_asked_for_until_it_is():
+    leader = StaleLeader([(n, 1, 1) for n in range(1, 10)], 5)
+    seeker = asking(leader, Head(5, 5), Head(9, 9))
+    seeker._passed.put([(STREAM, Head(6, 6))])
+    assert asyncio.run(seeker.append_at(STREAM, 7)).message == 7
+    assert leader.asked == 4
+
+
+def test_a_leader_that_does_not_learn_is_left_and_not_believed(monkeypatch):
+    monkeypatch.setattr("eskernel_stores.jetstream.freshness._PATIENCE", 0.06)
+    leader = StaleLeader([(n, 1, 1) for n in range(1, 10)], 5)
+    leader.learns_after = -1
+    with pytest.raises(StoreUnavailable, match="knows less than this store has seen"):
+        asyncio.run(asking(leader, Head(9, 9)).head(STREAM))
+    assert leader.left

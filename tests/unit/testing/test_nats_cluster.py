@@ -9,6 +9,7 @@ import sys
 import nats as client
 import psutil
 from nats_cluster import NatsCluster
+from nats_servers import events_of
 from postgresql_server import is_alive
 from support import eventually
 
@@ -23,14 +24,13 @@ async def connected(urls, function):
 
 
 def create(cluster, name):
-    """Create a stream, with a replica on each node, and return its leader's number."""
+    """Create a stream of one message, with a replica on each node."""
 
     async def add(jetstream):
         await jetstream.add_stream(name=name, subjects=[f"{name}.>"], num_replicas=3)
         await jetstream.publish(f"{name}.a", b"kept")
 
     asyncio.run(connected(cluster.servers(), add))
-    return cluster.leader_of(name)
 
 
 def publish(cluster, name):
@@ -63,7 +63,7 @@ def names(cluster):
 
 def test_dropping_deletes_the_streams_of_the_stores_made_and_no_others(nats):
     one, other = nats.new_url(), nats.new_url()
-    mine, left = (f"{url.rpartition('/')[2]}-events" for url in (one, other))
+    mine, left = events_of(one), events_of(other)
     create(nats, mine)
     create(nats, left)
     nats.drop(one)
@@ -73,8 +73,9 @@ def test_dropping_deletes_the_streams_of_the_stores_made_and_no_others(nats):
 
 
 def test_a_killed_node_comes_back_with_what_it_missed(nats_to_kill, nats_url):
-    name = f"{nats_url.rpartition('/')[2]}-events"
-    killed = (create(nats_to_kill, name) + 1) % 3
+    name = events_of(nats_url)
+    create(nats_to_kill, name)
+    killed = (nats_to_kill.leader_of(name) + 1) % 3
     nats_to_kill.kill(killed)
     assert publish(nats_to_kill, name) == 2
     nats_to_kill.restart(killed)
