@@ -70,6 +70,13 @@ def mongo_url(mongo):
 
 
 @pytest.fixture
+def mongo_database(mongo, mongo_url):
+    """The database of `mongo_url`, as anybody with a client sees it."""
+    with mongo.client() as client:
+        yield client[mongo_url.rpartition("/")[2]]
+
+
+@pytest.fixture
 def mongo_to_kill(mongo):
     """The MongoDB server, running again after the test; skips where it is not ours to kill."""
     if not mongo.can_be_killed:

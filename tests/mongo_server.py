@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from free_ports import free_ports
 from pymongo import MongoClient
 from pymongo.errors import ConnectionFailure
 from support import eventually
@@ -77,7 +78,7 @@ class MongoServer(MongoServers):
     can_be_killed = True
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        (self.port,) = free_ports(1)
         super().__init__(f"mongodb://127.0.0.1:{self.port}")
         self._process: subprocess.Popen[bytes] | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="mongo"))
@@ -225,10 +226,3 @@ def _stores_at_work(client: MongoClient[dict[str, Any]]) -> list[Any]:
         and one.get("active")
         and not _HELLO & one["command"].keys()
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

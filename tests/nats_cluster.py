@@ -188,8 +188,9 @@ class NatsCluster(NatsServers):
         if len(self._running()) < _NODES or not all(node.is_healthy() for node in self.nodes):
             return False
         linked = all(node.routes() >= _NODES - 1 for node in self.nodes)
-        leaders = {node.meta_leader() for node in self.nodes}
-        return linked and len(leaders) == 1 and None not in leaders and self._is_settled()
+        led = any(node.knows_all() for node in self.nodes)
+        agreed = len({node.meta_leader() for node in self.nodes}) == 1
+        return linked and led and agreed and self._is_settled()
 
     def _is_settled(self) -> bool:
         """Return whether all replicas have the same log, and their leaders have applied it all."""

@@ -123,6 +123,13 @@ class Node:
         meta = self._ask("jsz").get("meta_cluster", {})
         return meta.get("leader") if meta.get("cluster_size", 0) > 1 else None
 
+    def knows_all(self) -> bool:
+        """Return whether it leads the cluster, and all others follow."""
+        meta = self._ask("jsz").get("meta_cluster", {})
+        others = meta.get("replicas", [])
+        follow = all(other["current"] and not other.get("offline") for other in others)
+        return meta.get("leader") == self.name and len(others) > 1 and follow
+
     def replicas(self, stream: str) -> list[bool] | None:
         """Return of each other replica of a stream whether it is current; None if it leads not."""
         for account in self._ask("jsz?streams=true").get("account_details", []):

@@ -19,7 +19,7 @@ from scripts.bench.timing import Say
 
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE = 120
-"""Seconds between two words of a measure."""
+"""Seconds between two words of a measure, after which it is taken to hang."""
 
 
 class MeasureFailed(Exception):
@@ -47,15 +47,16 @@ def run_apart(name: str, scale: float, say: Say) -> list[Figure]:
     return figures
 
 
-def _print_line(spoken: object) -> None:
-    faulthandler.dump_traceback_later(_PATIENCE, exit=True)  # anew; rather than hang
+def _speak(spoken: object) -> None:
+    """Print a line of JSON; unless another follows in time, the process ends with a traceback."""
+    faulthandler.dump_traceback_later(_PATIENCE, exit=True)
     print(json.dumps(spoken), flush=True)
 
 
 def _be_the_process(name: str, scale: float) -> None:
-    _print_line("begins")
-    figures = load_measure(name)(scale, _print_line)
-    _print_line([asdict(figure) for figure in figures])
+    _speak("begins")
+    figures = load_measure(name)(scale, _speak)
+    _speak([asdict(figure) for figure in figures])
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ class Backend(NamedTuple):
     Attributes:
         name: for people.
         place: where such stores can be opened, for as long as it is entered.
-        log: events in a log that it reads in about a second.
+        log_length: events in a log that it reads in about a second.
         is_read: whether its reading is measured; if not, another backend reads in the same way.
     """
 
     name: str
     place: Callable[[], AbstractContextManager[NewStore]]
-    log: int = 100_000
+    log_length: int = 100_000
     is_read: bool = True
 
 
@@ -51,7 +51,7 @@ def file_stores() -> Iterator[NewStore]:
 
 @contextmanager
 def sqlite_stores() -> Iterator[NewStore]:
-    """Lend stores in files of SQLite's."""
+    """Lend stores in SQLite files."""
     numbers = itertools.count()
     with folder() as place:
         yield lambda: sqlite_store(place / f"{next(numbers)}.db")
@@ -89,5 +89,5 @@ BACKENDS = (
         partial(jetstream_stores, None),
         is_read=False,
     ),
-    Backend("MongoDB's protocol, by SecantusDB", mongo_stores, log=5_000),
+    Backend("MongoDB's protocol, by SecantusDB", mongo_stores, log_length=5_000),
 )

@@ -56,5 +56,5 @@ def a_second(rate: float) -> str:
 
 
 def digits(number: float, count: int) -> str:
-    """Return a number for people, to so many digits: `0.0044`, `120`."""
+    """Return a number for people, to so many significant digits: `0.0044`, `120`."""
     return f"{float(f'{number:.{count}g}'):g}"

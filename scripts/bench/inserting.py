@@ -1,6 +1,6 @@
 """64 callers on a store against its database's driver alone, with batches as large as ours.
 
-The rival's batches have as many events as those of the kernel had on average in the rounds so far.
+A rival's batches have as many events as the kernel's had on average in the rounds so far.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _ROUNDS = 11
 def compare_inserts(
     where: str, store: Batching, rivals: Mapping[str, Insert], commands: int, scale: float, say: Say
 ) -> list[Figure]:
-    """Return the ratio to each rival; the first is the one that counts.
+    """Return the ratio to each rival; only the first has a target, the others inform.
 
     Args:
-        where: the name of the database.
+        where: the name of the database, for the figures.
         store: the store, empty.
         rivals: what to compare with, by what the figure's name is to say of it.
         commands: how many a round has.
@@ -55,5 +55,4 @@ def compare_inserts(
         details = {**figure.details, "size": size}
         return latencies.beside(replace(figure, shown=shown, details=details))
 
-    targets = [0.4, *[None] * (len(rivals) - 1)]
-    return [*map(figure_of, rivals, targets)]
+    return [figure_of(rival, None if number else 0.4) for number, rival in enumerate(rivals)]

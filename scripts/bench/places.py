@@ -38,7 +38,7 @@ class Server(Protocol):
         ...
 
 
-class Servers(Protocol):
+class StoreServer(Protocol):
     """What the measures need of the tests' NATS cluster and of their MongoDB."""
 
     def new_url(self) -> str:
@@ -66,11 +66,12 @@ def postgresql() -> Iterator[Server]:
 
 
 @contextmanager
-def nats(sync_interval: str | None = "always") -> Iterator[Servers]:
+def nats(sync_interval: str | None = "always") -> Iterator[StoreServer]:
     """Run the tests' cluster of three nodes.
 
     Args:
-        sync_interval: how often a node syncs to disk; None leaves it to the server.
+        sync_interval: how often a node syncs to disk, as its configuration says it: `always`,
+            `2m`; None leaves it to the server.
     """
     cluster = _of_the_tests("nats_cluster").NatsCluster(sync_interval=sync_interval, linked=False)
     with closing(cluster):
@@ -78,7 +79,7 @@ def nats(sync_interval: str | None = "always") -> Iterator[Servers]:
 
 
 @contextmanager
-def mongo() -> Iterator[Servers]:
+def mongo() -> Iterator[StoreServer]:
     """Run the tests' server that speaks MongoDB's protocol, and syncs to disk."""
     with closing(_of_the_tests("mongo_server").MongoServer()) as server:
         yield server.start()

@@ -12,10 +12,11 @@ from scripts.bench.accounts import TYPE, running
 from scripts.bench.streams import Batching, fill
 from scripts.bench.timing import Load, Say, rounds, scaled, take_turns
 
-ONE_BY_ONE = "one by one"
 LENGTH = 10_000
+"""Events of a stream."""
+ONE_BY_ONE = "one by one"
 AT_ONCE = {"at once": LENGTH, "by tens": 10, ONE_BY_ONE: 1}
-"""How many events one append has."""
+"""Events of one append, by what such a stream is called."""
 _ROUNDS = 5
 
 
@@ -33,13 +34,13 @@ def time_rehydration(store: EventStore, aggregate_id: str, length: int) -> float
 def rehydrate_each_way(
     store: Batching, scale: float, say: Say, ways: Mapping[str, int] = AT_ONCE
 ) -> dict[str, list[float]]:
-    """Return the rates at which streams of 10,000 events come back, by how they were appended.
+    """Return, by way, the events a second at which streams of 10,000 events come back.
 
     Args:
         store: the store, empty.
         scale: as for every measure.
         say: takes a word on the progress.
-        ways: how many events one append has.
+        ways: some of `AT_ONCE`.
     """
     length = scaled(LENGTH, scale)
     loads = {}

@@ -10,7 +10,9 @@ from eskernel.contracts import BatchingEventStore, Commit, EventStore
 from scripts.bench.accounts import TYPE
 
 AMOUNT = 300
+"""Of every deposit."""
 _AT_ONCE = 10_000
+"""Events in an append, unless told otherwise."""
 _TOGETHER = 1_000
 """Events in a batch, unless one append has more."""
 
@@ -38,7 +40,7 @@ def fill(store: Batching, aggregate_id: str, length: int, at_once: int = _AT_ONC
 
 
 def append_all(store: Batching, commits: Sequence[Commit]) -> None:
-    """Store a batch; raise what one of it fails with."""
+    """Store a batch; raises the first error of its commits."""
     for outcome in store.append_batch(commits):
         if isinstance(outcome, Exception):
             raise outcome

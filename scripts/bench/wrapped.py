@@ -10,7 +10,7 @@ from scripts.bench.streams import Batching
 
 
 class _Wrapped:
-    """The events of another store."""
+    """An EventStore that passes every call on to another."""
 
     def __init__(self, store: EventStore) -> None:
         self.append = store.append

@@ -1,9 +1,11 @@
-"""MongoStore keeps every guarantee of an event store."""
+"""MongoStore keeps every guarantee."""
 
 import pytest
 
-from eskernel.testing import event_store_checks
+from eskernel.testing import checkpoint_store_checks, event_store_checks, snapshot_store_checks
 from eskernel_stores.mongo import MongoStore
+
+CHECKS = [*event_store_checks(), *snapshot_store_checks(), *checkpoint_store_checks()]
 
 
 class Reopening:
@@ -26,7 +28,7 @@ class Reopening:
         return store
 
 
-@pytest.mark.parametrize("check", event_store_checks())
-def test_mongodb_keeps_its_guarantee(check, mongo):
+@pytest.mark.parametrize("check", CHECKS)
+def test_mongo_keeps_its_guarantee(check, mongo):
     opening = Reopening(mongo.new_url)
     assert check(opening, opening.again) or check.needs == "immediate"

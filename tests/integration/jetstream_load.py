@@ -59,10 +59,12 @@ class Load:
         """Every number accepted is in the log, once, and nothing else; only outages were met."""
         assert not any(thread.is_alive() for thread in self._threads)
         assert [error for error in self.errors if not isinstance(error, _WHILE_DOWN)] == []
+        accepted = Counter(self._accepted)
         for store in stores:
             events = log(store)
-            found = [event.payload["n"] for event in events if event.stream_id[0] == TYPE]
-            assert Counter(found) == Counter(self._accepted)
+            found = Counter(e.payload["n"] for e in events if e.stream_id[0] == TYPE)
+            lost, unasked = accepted - found, found - accepted
+            assert (lost, unasked) == (Counter(), Counter()), store
 
     def _run(self, index: int) -> None:
         number = 0

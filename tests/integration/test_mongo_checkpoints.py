@@ -26,13 +26,6 @@ def store(mongo_url, open_mongo):
 
 
 @pytest.fixture
-def database(mongo, mongo_url):
-    """What the store keeps, as anybody with a client sees it."""
-    with mongo.client() as client:
-        yield client[mongo_url.rpartition("/")[2]]
-
-
-@pytest.fixture
 def proxy(mongo_to_kill):
     with closing(CuttingProxy(mongo_to_kill.port)) as proxy:
         yield proxy
@@ -130,7 +123,7 @@ def test_processes_that_hand_a_lease_on_never_share_an_epoch(mongo_url, open_mon
     assert store.load_checkpoint(NAME).position == 24
 
 
-def test_processes_that_save_slots_of_their_own_lose_none(mongo_url, open_mongo, database):
+def test_processes_that_save_slots_of_their_own_lose_none(mongo_url, open_mongo, mongo_database):
     store = open_mongo(mongo_url)
     race_processes(
         4,
@@ -147,10 +140,10 @@ def test_processes_that_save_slots_of_their_own_lose_none(mongo_url, open_mongo,
     for index in range(4):
         found = store.load_checkpoint(NAME, f"slot {index}")
         assert found == Checkpoint(19, "v", bytes(300_000 * (index % 2)), b"", 1)
-    assert database["chunks"].count_documents({}) == 2
+    assert mongo_database["chunks"].count_documents({}) == 2
 
 
-def test_a_process_that_was_taken_over_stores_nothing(mongo_url, store, database):
+def test_a_process_that_was_taken_over_stores_nothing(mongo_url, store, mongo_database):
     epoch = store.acquire_lease(NAME, "here", 0).epoch
     store.save_checkpoints(NAME, epoch, {"serving": made(1)})
     said = run_program(
@@ -170,7 +163,7 @@ def test_a_process_that_was_taken_over_stores_nothing(mongo_url, store, database
         assert (caught.value.epoch, caught.value.newest) == (epoch, epoch + 1)
     assert store.load_checkpoint(NAME) == made(1, epoch)
     assert store.acquire_lease(NAME, "here", 5).owner == "there"
-    assert database["chunks"].count_documents({}) == 0
+    assert mongo_database["chunks"].count_documents({}) == 0
 
 
 def test_who_was_overtaken_by_a_save_gets_a_larger_epoch(store):
@@ -205,24 +198,26 @@ def test_names_that_the_servers_language_would_take_for_its_own_are_kept(store):
         assert store.load_checkpoint(name, "other") == made(2, 1)
 
 
-def test_one_may_be_larger_than_a_document(store, database):
+def test_one_may_be_larger_than_a_document(store, mongo_database):
     huge = made(1, 1, bytes(17 << 20))
     store.save_checkpoints(NAME, 1, {"serving": huge, "next": made(2, 1, LARGE)})
     assert store.load_checkpoint(NAME) == huge
     assert store.load_checkpoint(NAME, "next") == made(2, 1, LARGE)
-    assert database["chunks"].count_documents({}) == 7
+    assert mongo_database["chunks"].count_documents({}) == 7
     store.save_checkpoints(NAME, 1, {"serving": made(3), "next": made(3, 1, LARGE)})
-    assert database["chunks"].count_documents({}) == 2
+    assert mongo_database["chunks"].count_documents({}) == 2
     store.save_checkpoints(NAME, 1, {"next": None})
-    assert database["chunks"].count_documents({}) == 0
+    assert mongo_database["chunks"].count_documents({}) == 0
     assert store.load_checkpoint(NAME) == made(3, 1)
 
 
-def test_what_makes_the_document_too_large_is_stored_elsewhere(store, database, mongo_to_kill):
+def test_what_makes_the_document_too_large_is_stored_elsewhere(
+    store, mongo_database, mongo_to_kill
+):
     store.save_checkpoints(NAME, 1, {"serving": made(1)})
     with mongo_to_kill.failing("findAndModify", errorCode=10334):
         store.save_checkpoints(NAME, 1, {"serving": made(2), "next": made(3)})
-    assert database["chunks"].count_documents({}) == 2
+    assert mongo_database["chunks"].count_documents({}) == 2
     assert store.load_checkpoint(NAME) == made(2, 1)
     assert store.load_checkpoint(NAME, "next") == made(3, 1)
     with (
@@ -233,12 +228,12 @@ def test_what_makes_the_document_too_large_is_stored_elsewhere(store, database, 
     assert store.load_checkpoint(NAME) == made(2, 1)
 
 
-def test_many_values_that_are_saved_at_once_are_stored_elsewhere(store, database):
+def test_many_values_that_are_saved_at_once_are_stored_elsewhere(store, mongo_database):
     state = bytes(large_documents.INLINE - 1000)
     slots = {f"slot {n}": made(n, 1, state) for n in range(30)}
     store.save_checkpoints(NAME, 1, slots)
     assert all(store.load_checkpoint(NAME, slot) == one for slot, one in slots.items())
-    assert 10 < database["chunks"].count_documents({}) < 20
+    assert 10 < mongo_database["chunks"].count_documents({}) < 20
 
 
 @pytest.mark.parametrize(
@@ -248,9 +243,9 @@ def test_many_values_that_are_saved_at_once_are_stored_elsewhere(store, database
         lambda chunks, name: chunks.update_one({"_id": name}, {"$set": {"data": b"less"}}),
     ],
 )
-def test_a_large_one_that_is_damaged_is_named(store, database, damage):
+def test_a_large_one_that_is_damaged_is_named(store, mongo_database, damage):
     store.save_checkpoints(NAME, 1, {"serving": made(1, 1, LARGE)})
-    damage(database["chunks"], database["chunks"].find_one()["_id"])
+    damage(mongo_database["chunks"], mongo_database["chunks"].find_one()["_id"])
     with pytest.raises(CorruptStore, match="balances in serving"):
         store.load_checkpoint(NAME)
     store.save_checkpoints(NAME, 1, {"serving": made(2)})
@@ -360,7 +355,7 @@ def test_a_server_that_is_down_is_unavailable_to_every_call(
 
 
 @pytest.mark.parametrize("name", ["\ud800", "a\0b", 5, None])
-def test_a_name_that_cannot_be_stored_is_refused(store, database, name):
+def test_a_name_that_cannot_be_stored_is_refused(store, mongo_database, name):
     for call in (
         lambda: store.load_checkpoint(name),
         lambda: store.load_checkpoint(NAME, name),
@@ -371,4 +366,4 @@ def test_a_name_that_cannot_be_stored_is_refused(store, database, name):
     ):
         with pytest.raises(NotStorable):
             call()
-    assert database["checkpoints"].count_documents({}) == 0
+    assert mongo_database["checkpoints"].count_documents({}) == 0

@@ -14,6 +14,7 @@ from sql_helpers import (
     STREAM,
     append,
     every_call_unavailable,
+    log,
     logged,
     made,
     payloads,
@@ -139,20 +140,36 @@ def test_an_append_that_stays_lost_has_an_unknown_outcome_until_it_is_repeated(
         error = unavailable(hasty.append, STREAM, made(STREAM, 0, "y"), expected_sequence=0)
         assert not error.outcome_unknown
     assert payloads(store) == (["x"] if forwarded else [])
+    append(store, OTHER, "meanwhile")
     again = eventually(lambda: reached(hasty.append, STREAM, made(STREAM, 0, "x"), **AGAIN))
-    assert again == hasty.append(STREAM, made(STREAM, 0, "x"), **AGAIN) == 3
+    assert again == hasty.append(STREAM, made(STREAM, 0, "x"), **AGAIN) == (3 if forwarded else 4)
     assert payloads(store) == ["x"]
+    assert [event.position for event in log(store)] == [1, 2, 3, 4]
 
 
-def test_an_append_that_a_majority_does_not_confirm_is_found_or_of_unknown_outcome(
-    store, mongo_to_kill
-):
+def test_what_was_never_sent_is_known_not_to_be_stored(store, hasty, proxy):
+    with lost(proxy, FIND, forwarded=False):
+        unavailable(hasty.last_position)
+        error = unavailable(hasty.append, STREAM, made(STREAM, 0, "x"), expected_sequence=0)
+        assert not error.outcome_unknown
+    assert payloads(store) == []
+
+
+def test_an_append_that_a_majority_does_not_confirm_has_an_unknown_outcome(store, mongo_to_kill):
     """It is in the primary's log, and may yet be lost with the primary."""
     with mongo_to_kill.failing("insert", writeConcernError=LATE):
-        outcome = attempt(store.append, STREAM, made(STREAM, 0, "x"), **AGAIN)
-    assert outcome == 2 or outcome.outcome_unknown
+        assert unavailable(store.append, STREAM, made(STREAM, 0, "x"), **AGAIN).outcome_unknown
     assert store.append(STREAM, made(STREAM, 0, "x"), **AGAIN) == 2
-    assert logged(store) == ["before", "x"]
+    assert append(store, STREAM, "y") == 3
+    assert logged(store) == ["before", "x", "y"]
+
+
+def test_what_the_server_refuses_is_known_not_to_be_stored(store, mongo_to_kill):
+    with mongo_to_kill.failing("insert", errorCode=13):  # Unauthorized
+        error = unavailable(store.append, STREAM, made(STREAM, 0, "x"), expected_sequence=0)
+    assert not error.outcome_unknown
+    append(store, STREAM, "y")
+    assert logged(store) == ["before", "y"]
 
 
 def test_a_fold_goes_on_after_the_server_restarted_in_the_middle(store, mongo_to_kill):

@@ -5,7 +5,7 @@ import threading
 import pytest
 import structlog
 from sql_helpers import OTHER, STREAM, append, logged, made, start_program
-from support import eventually, run_threads
+from support import eventually
 
 from eskernel.contracts import HintingEventStore
 from eskernel.errors import ConcurrencyConflict, StoreUnavailable
@@ -86,19 +86,26 @@ def test_an_append_that_fails_tells_nobody(store):
     assert hints.number == before + 1
 
 
-def test_many_appends_share_hints(store):
-    hints, _ = watching(store)
-    before = hints.number
-    commits = 200
+def test_many_appends_share_hints(store, mongo_url, open_mongo):
+    """Those that are made while one is told of are all told of at once."""
+    told, go_on = threading.Semaphore(0), threading.Semaphore(0)
 
-    def write(number):
-        stream = ("t", str(number))
-        for sequence in range(commits // 4):
-            store.append(stream, made(stream, sequence, "x"), expected_sequence=sequence)
+    def tell():
+        told.release()
+        go_on.acquire(timeout=10)
 
-    run_threads(*[lambda n=n: write(n) for n in range(4)], timeout=60)
-    eventually(lambda: hints.number > before)
-    assert hints.number - before <= commits
+    store.on_append(tell)
+    assert told.acquire(timeout=10)  # as soon as it watches
+    other = open_mongo(mongo_url)
+    for number in range(20):
+        append(other, STREAM, number)
+    go_on.release()
+    assert told.acquire(timeout=10)
+    append(other, OTHER, "last")
+    go_on.release()
+    assert told.acquire(timeout=10)
+    go_on.release()
+    assert not told.acquire(timeout=0.5), "more hints than were needed"
 
 
 def test_who_has_stopped_is_not_told_any_more(store):

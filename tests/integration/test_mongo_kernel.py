@@ -85,7 +85,7 @@ def test_many_threads_share_durable_writes(start, store):
 
 
 def test_commands_queued_on_one_aggregate_are_appends_of_their_own_in_one_write(
-    start, store, mongo, mongo_url
+    start, store, mongo_database
 ):
     kernel = start()
     gate = held(store)
@@ -98,9 +98,7 @@ def test_commands_queued_on_one_aggregate_are_appends_of_their_own_in_one_write(
     assert [one.result(10).sequence for one in waiting] == [*range(1, 9)]
     assert store.sizes == [1, 8]
     assert numbers(store) == [*range(8)]
-    with mongo.client() as client:
-        events = client[mongo_url.rpartition("/")[2]]["events"]
-        assert events.count_documents({"aggregate_id": "a"}) == 8
+    assert mongo_database["events"].count_documents({"aggregate_id": "a"}) == 8
 
 
 def test_a_conflict_fails_no_neighbour_in_the_write(start, store, other):
@@ -168,15 +166,13 @@ def test_a_snapshot_ahead_of_its_stream_is_ignored(start, store):
     assert kernel.state_of(TYPE, "a") == ({"total": 10, "count": 5}, 5)
 
 
-def test_a_damaged_snapshot_is_replaced_by_the_events(start, store, mongo, mongo_url):
+def test_a_damaged_snapshot_is_replaced_by_the_events(start, store, mongo_database):
     kernel = start(snapshot_interval=5)
     for number in range(5):
         kernel.dispatch(add("a", number))
     snapshot_past(store, 5)
     stop_aggregate(kernel)
-    with mongo.client() as client:
-        snapshots = client[mongo_url.rpartition("/")[2]]["snapshots"]
-        snapshots.update_one({}, {"$set": {"kept.0.receipts": b"\xc1"}})
+    mongo_database["snapshots"].update_one({}, {"$set": {"kept.0.receipts": b"\xc1"}})
     assert kernel.state_of(TYPE, "a") == ({"total": 10, "count": 5}, 5)
     assert kernel.dispatch(add("a", 5)).sequence == 6
 

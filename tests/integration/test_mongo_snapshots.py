@@ -17,13 +17,6 @@ def store(mongo_url, open_mongo):
 
 
 @pytest.fixture
-def database(mongo, mongo_url):
-    """What the store keeps, as anybody with a client sees it."""
-    with mongo.client() as client:
-        yield client[mongo_url.rpartition("/")[2]]
-
-
-@pytest.fixture
 def interleaved(store, monkeypatch):
     """Has something happen once, before large values are read or after they are written."""
 
@@ -44,50 +37,50 @@ def interleaved(store, monkeypatch):
     return interleaved
 
 
-def document(database):
-    return database["snapshots"].find_one({"_id": "\0".join(STREAM)})
+def document(mongo_database):
+    return mongo_database["snapshots"].find_one({"_id": "\0".join(STREAM)})
 
 
-def kept(store, database, stream_id=STREAM):
+def kept(store, mongo_database, stream_id=STREAM):
     """Return the sequences of a stream's snapshots, newest first."""
-    (found,) = database["snapshots"].find({"_id": "\0".join(stream_id)})
+    (found,) = mongo_database["snapshots"].find({"_id": "\0".join(stream_id)})
     return [one["sequence"] for one in found["kept"]]
 
 
-def wait_out_patience(database):
+def wait_out_patience(mongo_database):
     """Have announced values be as old as those of a writer that was lost."""
-    database["snapshots"].update_many(
+    mongo_database["snapshots"].update_many(
         {}, {"$inc": {"loose.$[].since": -large_documents.PATIENCE - 1}}
     )
 
 
-def test_no_more_are_kept_than_asked_for(store, database):
+def test_no_more_are_kept_than_asked_for(store, mongo_database):
     for sequence in (1, 2, 3, 4):
         store.store(Snapshot(STREAM, sequence, sequence), keep=3)
         store.store(Snapshot(OTHER, sequence, sequence))
-    assert kept(store, database) == [4, 3, 2]
-    assert kept(store, database, OTHER) == [4]
+    assert kept(store, mongo_database) == [4, 3, 2]
+    assert kept(store, mongo_database, OTHER) == [4]
     store.store(Snapshot(STREAM, 5, 5), keep=1)
-    assert kept(store, database) == [5]
+    assert kept(store, mongo_database) == [5]
 
 
-def test_one_that_is_older_than_those_kept_is_not(store, database):
+def test_one_that_is_older_than_those_kept_is_not(store, mongo_database):
     for sequence in (5, 6):
         store.store(Snapshot(STREAM, sequence, sequence), keep=2)
     for state in (4, LARGE):
         store.store(Snapshot(STREAM, 4, state), keep=2)
-    assert kept(store, database) == [6, 5]
+    assert kept(store, mongo_database) == [6, 5]
     assert store.load_latest(STREAM).sequence == 6
-    assert database["chunks"].count_documents({}) == 0
+    assert mongo_database["chunks"].count_documents({}) == 0
 
 
-def test_one_of_the_same_sequence_takes_the_place_of_the_other(store, database):
+def test_one_of_the_same_sequence_takes_the_place_of_the_other(store, mongo_database):
     receipts = (Receipt("c-1", 1, 2), Receipt("\U0001f600", 3, 3))
     store.store(Snapshot(STREAM, 5, "old", "v1", (), 1))
     new = Snapshot(STREAM, 5, {"$new": [1]}, "$v2", receipts, 2)
     store.store(Snapshot(STREAM, 4, "older"), keep=3)
     store.store(new, keep=3)
-    assert kept(store, database) == [5, 4]
+    assert kept(store, mongo_database) == [5, 4]
     assert store.load_latest(STREAM) == new
 
 
@@ -102,55 +95,55 @@ def test_an_unknown_stream_has_none(store):
     assert store.load_latest(STREAM) is None
 
 
-def test_one_may_be_larger_than_a_document(store, database):
+def test_one_may_be_larger_than_a_document(store, mongo_database):
     receipts = (Receipt("c-1", 1, 2),)
     store.store(Snapshot(STREAM, 1, bytes(17 << 20), "v", receipts))
     found = store.load_latest(STREAM)
     assert (found.state, found.receipts) == (bytes(17 << 20), receipts)
-    assert database["chunks"].count_documents({}) == 5
+    assert mongo_database["chunks"].count_documents({}) == 5
     store.store(Snapshot(STREAM, 2, LARGE))
     assert store.load_latest(STREAM).state == LARGE
-    assert database["chunks"].count_documents({}) == 2
+    assert mongo_database["chunks"].count_documents({}) == 2
     store.store(Snapshot(STREAM, 3, "small"))
     assert store.load_latest(STREAM).state == "small"
-    assert database["chunks"].count_documents({}) == 0
-    assert document(database)["loose"] == []
+    assert mongo_database["chunks"].count_documents({}) == 0
+    assert document(mongo_database)["loose"] == []
 
 
-def test_many_kept_at_once_do_not_make_the_document_too_large(store, database):
+def test_many_kept_at_once_do_not_make_the_document_too_large(store, mongo_database):
     state = bytes(large_documents.INLINE - 1000)
     for sequence in range(1, 13):
         store.store(Snapshot(STREAM, sequence, state), keep=70)
-    assert kept(store, database) == [*range(12, 0, -1)]
+    assert kept(store, mongo_database) == [*range(12, 0, -1)]
     assert store.load_latest(STREAM) == Snapshot(STREAM, 12, state)
-    assert len(bson.encode(document(database))) < 10_000
+    assert len(bson.encode(document(mongo_database))) < 10_000
     store.store(Snapshot(STREAM, 13, "small"))
-    assert database["chunks"].count_documents({}) == 0
+    assert mongo_database["chunks"].count_documents({}) == 0
 
 
 def test_what_a_lost_writer_left_is_deleted_when_it_is_certainly_lost(
-    store, database, mongo_to_kill
+    store, mongo_database, mongo_to_kill
 ):
     store.store(Snapshot(STREAM, 1, "old"))
     with mongo_to_kill.failing("findAndModify", skip=1, errorCode=96):
         assert not unavailable(store.store, Snapshot(STREAM, 2, LARGE)).outcome_unknown
-    assert database["chunks"].count_documents({}) == 2
+    assert mongo_database["chunks"].count_documents({}) == 2
     store.store(Snapshot(STREAM, 3, "new"))
-    assert database["chunks"].count_documents({}) == 2, "its writer may be at work"
-    wait_out_patience(database)
+    assert mongo_database["chunks"].count_documents({}) == 2, "its writer may be at work"
+    wait_out_patience(mongo_database)
     store.store(Snapshot(STREAM, 4, "newer"))
-    assert database["chunks"].count_documents({}) == 0
-    assert document(database)["loose"] == []
+    assert mongo_database["chunks"].count_documents({}) == 0
+    assert document(mongo_database)["loose"] == []
 
 
-def test_what_could_not_be_deleted_is_left_to_the_next(store, database, mongo_to_kill):
+def test_what_could_not_be_deleted_is_left_to_the_next(store, mongo_database, mongo_to_kill):
     store.store(Snapshot(STREAM, 1, LARGE))
     with mongo_to_kill.failing("delete", errorCode=96):
         store.store(Snapshot(STREAM, 2, "new"))
-    assert database["chunks"].count_documents({}) == 2
+    assert mongo_database["chunks"].count_documents({}) == 2
     store.store(Snapshot(STREAM, 3, "newer"))
-    assert database["chunks"].count_documents({}) == 0
-    assert document(database)["loose"] == []
+    assert mongo_database["chunks"].count_documents({}) == 0
+    assert document(mongo_database)["loose"] == []
 
 
 COMMANDS = ("findAndModify", "insert", "delete", "update")
@@ -158,7 +151,7 @@ COMMANDS = ("findAndModify", "insert", "delete", "update")
 
 @pytest.mark.parametrize("served", range(8))
 def test_whichever_command_fails_nothing_is_lost_or_left_behind(
-    store, database, mongo_to_kill, served
+    store, mongo_database, mongo_to_kill, served
 ):
     """Replacing a large value takes seven: 1 announces, 2 write, 1 points, 2 delete, 1 forgets."""
     store.store(Snapshot(STREAM, 1, LARGE))
@@ -170,18 +163,18 @@ def test_whichever_command_fails_nothing_is_lost_or_left_behind(
             store.store(Snapshot(STREAM, 2, LARGE[1:]))
     assert store.load_latest(STREAM).sequence == (1 if served < 4 else 2)
     assert store.load_latest(STREAM).state in (LARGE, LARGE[1:])
-    assert (document(database)["loose"] == []) == (served in (0, 7))
-    wait_out_patience(database)
+    assert (document(mongo_database)["loose"] == []) == (served in (0, 7))
+    wait_out_patience(mongo_database)
     store.store(Snapshot(STREAM, 3, "new"))
-    assert database["chunks"].count_documents({}) == 0
-    assert document(database)["loose"] == []
+    assert mongo_database["chunks"].count_documents({}) == 0
+    assert document(mongo_database)["loose"] == []
 
 
-def test_a_writer_given_up_for_lost_stores_nothing(store, database, interleaved):
+def test_a_writer_given_up_for_lost_stores_nothing(store, mongo_database, interleaved):
     store.store(Snapshot(STREAM, 1, "old"))
 
     def another_writes():
-        wait_out_patience(database)
+        wait_out_patience(mongo_database)
         store.store(Snapshot(STREAM, 2, "of another"))
 
     interleaved("write", another_writes)
@@ -189,7 +182,7 @@ def test_a_writer_given_up_for_lost_stores_nothing(store, database, interleaved)
     assert not error.outcome_unknown
     assert "given up" in str(error)
     assert store.load_latest(STREAM).state == "of another"
-    assert database["chunks"].count_documents({}) == 0
+    assert mongo_database["chunks"].count_documents({}) == 0
     store.store(Snapshot(STREAM, 3, LARGE))
     assert store.load_latest(STREAM).state == LARGE
 
@@ -207,9 +200,9 @@ def test_a_reader_overtaken_by_a_writer_returns_what_is_newer(store, interleaved
         lambda chunks, name: chunks.update_one({"_id": name}, {"$set": {"data": b"less"}}),
     ],
 )
-def test_a_large_one_that_is_damaged_is_named(store, database, damage):
+def test_a_large_one_that_is_damaged_is_named(store, mongo_database, damage):
     store.store(Snapshot(STREAM, 7, LARGE))
-    damage(database["chunks"], database["chunks"].find_one()["_id"])
+    damage(mongo_database["chunks"], mongo_database["chunks"].find_one()["_id"])
     with pytest.raises(CorruptStore, match="snapshot at 7") as caught:
         store.load_latest(STREAM)
     assert (caught.value.stream_id, caught.value.sequence) == (STREAM, 7)
@@ -217,14 +210,16 @@ def test_a_large_one_that_is_damaged_is_named(store, database, damage):
     assert store.load_latest(STREAM).state == "again"
 
 
-def test_receipts_that_are_damaged_are_named(store, database):
+def test_receipts_that_are_damaged_are_named(store, mongo_database):
     store.store(Snapshot(STREAM, 7, "state"))
-    database["snapshots"].update_one({}, {"$set": {"kept.0.receipts": b"\xc1"}})
+    mongo_database["snapshots"].update_one({}, {"$set": {"kept.0.receipts": b"\xc1"}})
     with pytest.raises(CorruptStore, match="receipts"):
         store.load_latest(STREAM)
 
 
-def test_processes_that_store_snapshots_of_one_stream_lose_none(mongo_url, open_mongo, database):
+def test_processes_that_store_snapshots_of_one_stream_lose_none(
+    mongo_url, open_mongo, mongo_database
+):
     store = open_mongo(mongo_url)
     race_processes(
         4,
@@ -243,7 +238,7 @@ def test_processes_that_store_snapshots_of_one_stream_lose_none(mongo_url, open_
                 store.store(Snapshot(STREAM, 1000 + index, [index]), keep=2)
         """,
     )
-    assert kept(store, database) == [1003, 1002]
+    assert kept(store, mongo_database) == [1003, 1002]
     assert store.load_latest(STREAM).state == [3]
-    assert database["chunks"].count_documents({}) == 0
-    assert document(database)["loose"] == []
+    assert mongo_database["chunks"].count_documents({}) == 0
+    assert document(mongo_database)["loose"] == []

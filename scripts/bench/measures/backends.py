@@ -66,7 +66,7 @@ def _rehydrating(backend: Backend, new_store: NewStore, scale: float, say: Say) 
 
 def _catching_up(backend: Backend, new_store: NewStore, scale: float, say: Say) -> Figure:
     with closing(new_store()) as store:
-        length = scaled(backend.log, scale, LIVE) // LIVE * LIVE
+        length = scaled(backend.log_length, scale, LIVE) // LIVE * LIVE
         say(f"filling a log with {length:,} events")
         fill_by_batches(store, length)
         load = Load(length, partial(time_balances, store, length))

@@ -11,14 +11,14 @@ from nats.js.api import StreamConfig
 from scripts.bench.accounts import LIVE, account
 from scripts.bench.callers import MORE
 
-_PATIENCE = 30.0
+_PATIENCE = 30.0  # seconds for an answer
 
 
 class RawPublishes:
     """A connection, and a stream that takes what it publishes.
 
     Args:
-        url: of a store in the cluster; the stream is made beside it, with as many replicas.
+        url: of a store in the cluster; the stream is made beside its own, with three replicas too.
     """
 
     def __init__(self, url: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any
 
-from bson import Binary
+from bson import Binary, Int64
 from pymongo import MongoClient
 from pymongo.write_concern import WriteConcern
 
@@ -52,14 +52,14 @@ class RawDocuments:
         """Return how many documents there are."""
         return self._collection.count_documents({})
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     def _batch(self, size: int) -> list[dict[str, Any]]:
         positions = range(self._position + 1, self._position + size + 1)
         self._position += size
         return [_document(position) for position in positions]
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
 
 class RawFind:
@@ -84,14 +84,15 @@ class RawFind:
 
 
 def _document(position: int) -> dict[str, Any]:
-    """Return a deposit to the accounts in turn."""
+    """Return a store's document of the deposit at a position; the accounts take turns."""
     sequence, number = divmod(position, LIVE)
     event = {"type": "deposited", "payload": _PAYLOAD, "timestamp": 0}
     return {
-        "_id": position,
+        "_id": Int64(position),
         "aggregate_type": TYPE,
         "aggregate_id": account(number),
-        "sequence": sequence + 1,
+        "sequence": Int64(sequence + 1),
+        "count": 1,
         "append_id": Binary(position.to_bytes(16)),
         "events": [event],
     }

@@ -19,7 +19,7 @@ from eskernel_stores.checking import check_stream
 Outcome = int | Exception
 
 ROUND_BYTES: Final = 1 << 26
-"""Of payloads and metadata: a round that has so many takes no more. Databases refuse a gigabyte."""
+"""Of payloads and metadata, with which a round is full. Databases refuse a gigabyte."""
 _NOWHERE: Final = -1  # no stream is at this sequence
 
 
@@ -40,11 +40,20 @@ class Writer(Protocol):
     """What a batch needs of a store."""
 
     def write(self, round: Round) -> Written:
-        """Store a round durably; raises StoreUnavailable."""
+        """Store a round durably, or as much of it as its streams allow.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached; commits of the round may be stored if
+                `outcome_unknown`.
+        """
         ...
 
     def find(self, commit: Prepared) -> list[int]:
-        """Return the positions of the events with its append id where the commit's should be."""
+        """Return the positions of events stored where the commit's should be, under its append id.
+
+        Raises:
+            StoreUnavailable: the store cannot be reached.
+        """
         ...
 
 
@@ -102,6 +111,7 @@ class Round:
 
 
 HasRoom = Callable[[Round, Prepared], bool]
+"""Whether a round that has commits can take one more."""
 
 
 class Batch:
@@ -112,7 +122,7 @@ class Batch:
         pack, unpack: as for `Event.sealed`.
         form: what the store keeps of an event.
         join: what it keeps of a commit, if it keeps its events together.
-        has_room: whether a round that has commits can take one more.
+        has_room: says when a round is full; after `ROUND_BYTES` if not given.
     """
 
     def __init__(

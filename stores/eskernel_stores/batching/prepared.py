@@ -15,13 +15,13 @@ from eskernel.values import Row
 from eskernel_stores.checking import append_id_bytes, checked_rows
 
 Form = Callable[[Row, bytes], Any]
-"""From a sealed event and 16 bytes of append id to what a store keeps; NotStorable if it cannot."""
+"""From a sealed event and 16 bytes of append id to what a store keeps; may raise NotStorable."""
 
 Join = Callable[["Prepared"], Any]
-"""From a commit that is ready but for `whole` to what a store keeps of it; NotStorable likewise."""
+"""From a commit, ready but for `whole`, to what a store keeps of it; may raise NotStorable."""
 
 COMMIT_BYTES: Final = 1 << 28
-"""Of payloads and metadata, in one commit at most."""
+"""Of payloads and metadata, that one commit may have at most."""
 
 _BODY, _HEADER = 3, 4
 

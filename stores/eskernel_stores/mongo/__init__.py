@@ -1,4 +1,10 @@
-"""Events, snapshots and checkpoints in MongoDB, through pymongo."""
+"""Events, snapshots and checkpoints in MongoDB, through pymongo.
+
+`store` has the public class. Events: `chain` appends them, with `writing` and `turns`, as
+`documents`, and `reading` brings them back. Snapshots and checkpoints: `snapshots`, `checkpoints`
+and `leases`, in `large_documents`. Hints: `changes` and `watcher`. Everything reaches the servers
+through `client`, whose errors `failures` explains.
+"""
 
 from eskernel_stores.mongo.store import MongoStore
 

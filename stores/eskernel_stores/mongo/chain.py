@@ -3,8 +3,8 @@
 The log is a chain of documents: the `_id` of each, the position of its first event, is that of the
 one before plus its number of events. A writer inserts at the end that it knows. If another was
 first, the server refuses the `_id`, for it is taken, and the writer looks where the end is now. So
-the unique `_id` is the log's lock, and nobody holds it while he does something else; a counter's
-document, or a transaction, would have writers wait for, or abort, each other instead.
+the unique `_id` does the work of a lock that is never held; with a document that counts, or with
+transactions, writers would wait for each other, or abort each other.
 
 **Without holes, and in the order of commits.** A writer knows an end only from what a majority of
 the servers has: from its own insert once that was acknowledged by a majority, or from a read with
@@ -12,16 +12,16 @@ read concern "majority". What a majority has is never rolled back. So everything
 stays, whichever server becomes the primary, and what is inserted behind it cannot come to stand
 behind a hole. Within one insert command, which one server executes in order and ends at the first
 failure, each document is inserted only after the one before it; if the driver sends the command
-once more, to another server, that server inserts a document again unless it has it, and meets who
-has taken its place. A rollback takes the newest part of a server's own history away, and what
-follows upon a document was written after it. After any error the end counts as unknown.
+once more, to another server, that server inserts a document again unless it has it, or refuses it
+if another has taken its place. A rollback takes away the newest part of a server's own history, and
+what follows upon a document was written after it. After any error the end counts as unknown.
 
 **No skips.** In the servers' history each document comes after its predecessor, and a majority
-reader sees a prefix of that history. Who has seen a position has seen all before it.
+reader sees a prefix of that history. So a reader that has seen a position has seen all before it.
 
-Streams are chains likewise: at each sequence one append can begin, says the unique index. An append
-may go where the stream's last one ends. Whether one ends there is known of those seen before, and
-else asked; whether it is still the last is for the index to say.
+Streams are chains likewise: the unique index has only one append begin at each sequence. An append
+may go where the stream's last one ends. Whether one ends there is remembered of those seen before,
+and else asked; whether it is still the last, the index decides.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ from eskernel_stores.batching import Prepared, Round, Written
 from eskernel_stores.heads import Head, Heads
 from eskernel_stores.mongo.client import Database, Documents
 from eskernel_stores.mongo.collections import EVENTS
-from eskernel_stores.mongo.documents import end_of
+from eskernel_stores.mongo.documents import end_of, of_stream
 from eskernel_stores.mongo.turns import Turns
 from eskernel_stores.mongo.writing import Writing
 
-_DUPLICATE: Final = 11000
+_DUPLICATE: Final = 11000  # what a server calls an insert that a unique index refuses
+_END: Final = {"sequence": 1, "count": 1}  # the fields that tell where an append ends
 
 
 class Chain:
@@ -51,28 +52,28 @@ class Chain:
 
     Args:
         database: where the log is.
-        timeout: seconds that an append may take to find its place among others'.
+        timeout: seconds for which other writers' appends may come first, again and again.
 
     Attributes:
-        heads: ends of streams seen.
+        heads: where streams were seen to end; marked with the positions of last appends.
     """
 
     def __init__(self, database: Database, timeout: float) -> None:
         self.heads = Heads()
         self._database = database
         self._timeout = timeout
-        # Held by who inserts: of two threads of one process one would be refused.
+        # Held by the thread that inserts: of two threads at once one would be refused.
         self._inserting = threading.Lock()
-        # The log's last position. Written by who holds the lock, and None whenever what is stored
-        # is not known for certain: while an insert is under way, and after one that failed.
+        # The log's last position. Guarded by the lock, and None whenever what is stored is not
+        # known for certain: while an insert is under way, and after one that failed.
         self._end: int | None = None
         self._turns = Turns(database)
 
     def write(self, round: Round) -> Written:
         """Store what fits of a round; see `batching.Writer`.
 
-        Of a stream that another writer enters in the middle, the first commits are stored: its head
-        is then told to be elsewhere, and `find` finds them.
+        If another writer appends to a stream between two commits of the round, the first of them is
+        stored all the same: the stream is then said to be elsewhere, and `find` finds that commit.
 
         Raises:
             StoreUnavailable: a commit may be stored if `outcome_unknown`.
@@ -93,16 +94,15 @@ class Chain:
         return writing.written()
 
     def end(self) -> int:
-        """Return the log's last position, as the servers know it."""
+        """Return the log's last position, as a majority has it; raises StoreUnavailable."""
         with self._database.translating(writing=False):
             found = self._events().find_one(projection=_END, sort=[("_id", -1)])
         return 0 if found is None else int(end_of(found, "_id"))
 
     def head(self, stream_id: StreamId) -> int:
-        """Return the sequence a stream is at, as the servers know it."""
-        names = _names(stream_id)
+        """Return the sequence a stream is at, as a majority has it; raises StoreUnavailable."""
         with self._database.translating(writing=False):
-            found = self._events().find_one(names, _END, sort=[("sequence", -1)])
+            found = self._events().find_one(of_stream(stream_id), _END, sort=[("sequence", -1)])
         if found is None:
             return 0
         head = Head(int(end_of(found)), int(found["_id"]))
@@ -111,15 +111,15 @@ class Chain:
 
     def find(self, commit: Prepared) -> list[int]:
         """Return where a commit is stored already; see `batching.Writer`."""
-        names = {**_names(commit.stream_id), "sequence": commit.expected + 1}
+        place = {**of_stream(commit.stream_id), "sequence": commit.expected + 1}
         with self._database.translating(writing=False):
-            found = self._events().find_one(names, {**_END, "append_id": 1})
+            found = self._events().find_one(place, {**_END, "append_id": 1})
         if found is None or found.get("append_id") != commit.append_id:
             return []
         return [*range(int(found["_id"]), int(end_of(found, "_id")) + 1)]
 
     def _moved(self, round: Round) -> dict[int, int]:
-        """Return, of the round's streams that are not where it expects them, where they are."""
+        """Return by index the sequences of streams that are not where the round expects them."""
         moved = {}
         for index, (stream_id, expected) in enumerate(
             zip(round.streams, round.expected, strict=True)
@@ -139,7 +139,7 @@ class Chain:
                 writing.lose(index, seen.sequence)  # seen since this append began
 
     def _insert_all(self, writing: Writing, deadline: float) -> None:
-        """Insert until nothing is left, or nothing could be for too long."""
+        """Insert until nothing is left; gives up when others come first for too long."""
         while writing.left:
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
@@ -177,8 +177,8 @@ class Chain:
         """Insert documents in order, up to one whose place is taken.
 
         Returns:
-            How many were inserted, and of the one refused whether its place in the log was taken;
-            else it was that in its stream. None if none was refused.
+            How many were inserted, and why the next was refused: True if its place in the log was
+            taken, False if its place in its stream was; None if none was refused.
         """
         with self._database.translating(writing=True):
             try:
@@ -195,7 +195,8 @@ class Chain:
     def _lose(self, writing: Writing, index: int, commit: Prepared) -> None:
         """Take note that another append is where a commit should be.
 
-        A majority may not have it yet. Then the commit is tried again, for it may still vanish.
+        A majority may not have that append yet. Then the commit is tried again, for the append may
+        still vanish.
         """
         head = self.head(commit.stream_id)
         if head == commit.expected:
@@ -205,11 +206,3 @@ class Chain:
 
     def _events(self) -> Documents:
         return self._database.collection(EVENTS)
-
-
-_END: Final = {"sequence": 1, "count": 1}
-
-
-def _names(stream_id: StreamId) -> dict[str, str]:
-    aggregate_type, aggregate_id = stream_id
-    return {"aggregate_type": aggregate_type, "aggregate_id": aggregate_id}

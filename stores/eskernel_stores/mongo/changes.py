@@ -1,4 +1,4 @@
-"""Changes: who wants to hear of appends, and the thread that tells them."""
+"""Changes: the functions to call after appends, and the thread that calls them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Changes:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._tells = Tells()
-        self._lock = threading.Lock()  # guards the rest, and that it fits to who is to be told
+        self._lock = threading.Lock()  # guards the rest, and that it fits to the functions
         self._closed = False
-        self._watcher: Watcher | None = None  # there is one as long as somebody wants to be told
+        self._watcher: Watcher | None = None  # there is one as long as there are functions
 
     def on_append(self, tell: Callable[[], None]) -> Callable[[], None]:
         """Have a function called after appends; see `HintingEventStore.on_append`.

@@ -74,7 +74,7 @@ class MongoCheckpoints:
         """Give a lease back; see `CheckpointStore.release_lease`."""
         nobodys = {"owner": None, "expires": leases.NOBODYS["expires"]}
         with self._database.translating(writing=True):
-            self._names.documents().update_one({"_id": name, "owner": owner}, {"$set": nobodys})
+            self._names.collection().update_one({"_id": name, "owner": owner}, {"$set": nobodys})
 
     def _save_large(self, name: str, epoch: int, slots: Mapping[str, Checkpoint | None]) -> None:
         try:
@@ -104,7 +104,7 @@ class MongoCheckpoints:
     def _entries(
         self, epoch: int, slots: Mapping[str, Checkpoint | None], inline: int
     ) -> tuple[list[Document], list[tuple[Large, Parts]]]:
-        """Return the entries of slots, and the values they point at."""
+        """Return the entries of slots, and the large values that are still to be written."""
         entries: list[Document] = []
         large: list[tuple[Large, Parts]] = []
         left = TOGETHER
@@ -122,7 +122,7 @@ class MongoCheckpoints:
     def _entry(self, name: str, slot: str) -> Document | None:
         only = {"slots": {"$elemMatch": {"slot": slot}}}
         with self._database.translating(writing=False):
-            names = self._names.documents().with_options(read_concern=_LATEST)
+            names = self._names.collection().with_options(read_concern=_LATEST)
             found = names.find_one({"_id": name}, only)
         slots = found.get("slots") if found else None
         return slots[0] if slots else None

@@ -16,11 +16,15 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.mongo.failures import CLOSED, Sent, explained
+from eskernel_stores.mongo.failures import CLOSED, SentWrites, explained
 from eskernel_stores.urls import shown
 
 Document: TypeAlias = dict[str, Any]
 Documents: TypeAlias = Collection[Document]
+Pipeline: TypeAlias = list[Document]
+
+NOW: Final = {"$divide": [{"$toDouble": "$$NOW"}, 1000]}
+"""The server's time in Unix seconds, as an expression of a pipeline."""
 
 DATABASE: Final = "eskernel"
 """The database of a URL that names none."""
@@ -33,8 +37,8 @@ _READ: Final = ReadConcern("majority")
 class Database:
     """A database of a MongoDB replica set, safe to use from many threads.
 
-    What it lends writes to the journals of a majority before a write is acknowledged, and reads
-    from the primary what a majority has. So what was read or acknowledged is never rolled back.
+    Its collections acknowledge a write when it is in the journals of a majority, and read from the
+    primary what a majority has. So what was read or acknowledged is never rolled back.
 
     Args:
         url: `mongodb://…` or `mongodb+srv://…`; the path names the database.
@@ -49,7 +53,7 @@ class Database:
     """
 
     def __init__(self, url: str, timeout: float) -> None:
-        self._sent = Sent()
+        self._sent = SentWrites()
         self._timeout = timeout
         self._client = self._connected(url)
         self._database = self._client.get_default_database(DATABASE)
@@ -78,7 +82,11 @@ class Database:
             raise ValueError(f"{shown(url)} cannot be used: {error}") from None
 
     def most_bytes(self) -> int:
-        """Return the size of the largest document that the servers take."""
+        """Return the bytes of the largest document that the servers take.
+
+        Raises:
+            PyMongoError: they cannot be reached; see `translating`.
+        """
         return int(self._client.admin.command("hello")["maxBsonObjectSize"])
 
     def collection(self, name: str) -> Documents:
@@ -91,7 +99,7 @@ class Database:
         )
 
     def create(self, name: str, **options: Any) -> None:
-        """Create a collection; raises CollectionInvalid or OperationFailure if there is one."""
+        """Create a collection; raises OperationFailure if there is one, see `translating`."""
         self._database.create_collection(name, check_exists=False, **options)
 
     @contextmanager
@@ -99,7 +107,8 @@ class Database:
         """Turn what the driver raises within into a store's errors, and bound the time it takes.
 
         Args:
-            writing: whether what is done may have to be said to be of unknown outcome.
+            writing: whether a write within matters, so that a failure may leave its outcome
+                unknown.
 
         Raises:
             StoreUnavailable: the servers cannot be reached in time, or refuse; or the store is
@@ -108,12 +117,12 @@ class Database:
             NotStorable: a document is larger than they take.
         """
         self.check_open()
-        self._sent.count()
+        self._sent.reset()
         try:
             with pymongo.timeout(self._timeout):
                 yield
         except (PyMongoError, InvalidBSON) as error:
-            sent = self._sent.number if writing else 0
+            sent = self._sent.count if writing else 0
             raise explained(error, sent, closed=self._closed) from error
 
     def check_open(self) -> None:

@@ -12,9 +12,9 @@ EVENTS: Final = "events"
 """One document for each append; see `documents`."""
 
 STREAM: Final = [("aggregate_type", 1), ("aggregate_id", 1), ("sequence", 1)]
-"""The unique index of `EVENTS`: at each place of a stream one append can begin."""
+"""The unique index of `EVENTS`: at each sequence of a stream one append can begin."""
 
-_EXISTS: Final = 48
+_EXISTS: Final = 48  # what a server calls a collection that there is already
 
 
 def prepare(database: Database) -> int:
@@ -33,7 +33,7 @@ def prepare(database: Database) -> int:
 
 
 def _create(database: Database) -> None:
-    """Create it with its documents in the order of positions, where servers know how."""
+    """Create it with its documents in the order of positions, where servers can."""
     try:
         database.create(EVENTS, clusteredIndex={"key": {"_id": 1}, "unique": True})
     except OperationFailure as error:

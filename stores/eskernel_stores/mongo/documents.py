@@ -22,7 +22,7 @@ A = TypeVar("A")
 _new = tuple.__new__
 
 LAST: Final = 2**63 - 1
-"""The largest number the database knows."""
+"""The largest sequence or position: of 64 bits, as MongoDB's largest integer."""
 
 _NO_TAGS: Final = ()
 
@@ -31,8 +31,8 @@ class Sized(NamedTuple):
     """A document to insert.
 
     Attributes:
-        document: its `_id` is to be given.
-        size: bytes of it.
+        document: the document; its `_id` is set when it is sent.
+        size: its bytes.
     """
 
     document: Document
@@ -65,14 +65,17 @@ def to_part(row: Row, append_id: bytes) -> Document:  # noqa: ARG001 - is the wh
 
 
 def joining(most: int) -> Join:
-    """Return what makes a document of a commit, if it has no more bytes than servers take."""
+    """Return the function that makes a commit a document; see `batching.Join`.
+
+    Args:
+        most: the bytes of the largest document that the servers take; the function raises
+            NotStorable for a larger one.
+    """
 
     def join(commit: Prepared) -> Sized:
-        aggregate_type, aggregate_id = commit.stream_id
         document = {
             "_id": Int64(0),
-            "aggregate_type": aggregate_type,
-            "aggregate_id": aggregate_id,
+            **of_stream(commit.stream_id),
             "sequence": Int64(commit.expected + 1),
             "count": len(commit.events),
             "append_id": commit.append_id,
@@ -161,6 +164,12 @@ def damaged(document: Document, error: Exception) -> CorruptStore:
     )
 
 
+def of_stream(stream_id: StreamId) -> dict[str, str]:
+    """Return the query for the appends of a stream."""
+    aggregate_type, aggregate_id = stream_id
+    return {"aggregate_type": aggregate_type, "aggregate_id": aggregate_id}
+
+
 def stream_of(document: Document) -> StreamId | None:
     """Return the stream of an append, if that can be read."""
     names = document.get("aggregate_type"), document.get("aggregate_id")
@@ -183,5 +192,5 @@ def is_of(document: Document, aggregate_types: Collection[str] | None) -> bool:
 
 
 def filtered(events: list[Event], types: Collection[str] | None) -> list[Event]:
-    """Return those of the types asked for."""
+    """Return the events that are of the types asked for; all of them for None."""
     return events if types is None else [event for event in events if event[2] in types]

@@ -35,26 +35,26 @@ _BROKEN_OFF: Final = frozenset({24, 50, 64, 91, 189, 262, 11600, 11601, 11602})
 """Codes of what ends a command while it is at work, or waits for others to have it too."""
 
 
-class Sent(CommandListener):
-    """Counts the writes that a thread has sent, for who must know whether one may have happened."""
+class SentWrites(CommandListener):
+    """Counts the writes that each thread has sent, to tell whether one may have happened."""
 
     def __init__(self) -> None:
         self._counts = threading.local()
 
     @property
-    def number(self) -> int:
-        """Writes sent by this thread since it was told to count."""
-        number: int = getattr(self._counts, "number", 0)
-        return number
+    def count(self) -> int:
+        """Writes sent by this thread since its last `reset`."""
+        count: int = getattr(self._counts, "count", 0)
+        return count
 
-    def count(self) -> None:
-        """Begin to count for this thread."""
-        self._counts.number = 0
+    def reset(self) -> None:
+        """Begin to count anew for this thread."""
+        self._counts.count = 0
 
     def started(self, event: CommandStartedEvent) -> None:
         """Count a command that is about to be sent, if it writes."""
         if event.command_name in _WRITES:
-            self._counts.number = self.number + 1
+            self._counts.count = self.count + 1
 
     def succeeded(self, event: CommandSucceededEvent) -> None:
         """Do nothing."""
@@ -68,25 +68,25 @@ def explained(error: PyMongoError | InvalidBSON, sent: int, *, closed: bool) -> 
 
     Args:
         error: the driver's.
-        sent: the writes that were sent before it was raised, tries of one counted each.
+        sent: how many writes were sent before it was raised; every try of one counts.
         closed: whether the store was closed meanwhile.
     """
     if isinstance(error, InvalidBSON):
         return CorruptStore(f"MongoDB returned what cannot be read: {error}")
     if isinstance(error, DocumentTooLarge):
         return NotStorable("document", f"{error}; write less at once")
-    unknown = may_be_stored(error, sent)
+    unknown = _may_be_stored(error, sent)
     if closed:
         return StoreUnavailable(CLOSED, outcome_unknown=unknown)
     after = "it may be stored, ask before trying again" if unknown else "nothing was stored"
     return StoreUnavailable(f"MongoDB: {_said(error)}; {after}", outcome_unknown=unknown)
 
 
-def may_be_stored(error: PyMongoError, sent: int) -> bool:
+def _may_be_stored(error: PyMongoError, sent: int) -> bool:
     """Return whether a write that failed may have happened, or may happen yet.
 
-    The driver sends a write once more if the first try may have been lost. What is certain of the
-    second says nothing of the first.
+    The driver sends a write once more if the first try may have been lost. What is known for
+    certain of the second says nothing of the first.
     """
     if not sent or error.has_error_label("NoWritesPerformed"):
         return False

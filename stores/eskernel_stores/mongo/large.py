@@ -1,6 +1,6 @@
 """Values too large for the document they belong to, in pieces that are documents of their own.
 
-Who points at them, and when they are deleted: see `large_documents`.
+What points at them, and when they are deleted: see `large_documents`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Large(NamedTuple):
 
     Attributes:
         value: its id, fresh for every writing.
-        pieces: how many there are.
-        sizes: of its parts, in bytes.
+        pieces: how many pieces it has.
+        sizes: the bytes of each of its parts.
     """
 
     value: str
@@ -34,7 +34,7 @@ class Large(NamedTuple):
 
     @classmethod
     def new(cls, parts: Sequence[bytes]) -> Self:
-        """Return a place that nothing was written to yet."""
+        """Return a place for a value of these parts, to which nothing was written yet."""
         sizes = tuple(map(len, parts))
         return cls(uuid4().hex, -(-sum(sizes) // PIECE), sizes)
 
@@ -59,7 +59,11 @@ class LargeValues:
         self._database = database
 
     def write(self, large: Large, parts: Sequence[bytes]) -> None:
-        """Store a value; raises StoreUnavailable when a part of it may be stored."""
+        """Store a value, in pieces.
+
+        Raises:
+            StoreUnavailable: the servers cannot be reached; some pieces may be stored.
+        """
         data = memoryview(b"".join(parts))
         for number, name in enumerate(_names(large.value, large.pieces)):
             piece = bytes(data[number * PIECE : (number + 1) * PIECE])
@@ -70,10 +74,10 @@ class LargeValues:
                 self._chunks().insert_one({"_id": name, "data": Binary(piece)})
 
     def read(self, large: Large) -> tuple[bytes, ...] | None:
-        """Return the parts of a value, or None if a piece of it is missing, or some of a piece.
+        """Return the parts of a value; None if a piece is missing, or some bytes of one.
 
         Raises:
-            StoreUnavailable: it could not be read.
+            StoreUnavailable: the servers cannot be reached.
         """
         pieces = []
         for name in _names(large.value, large.pieces):
@@ -90,6 +94,9 @@ class LargeValues:
 
         Args:
             values: the id of each, and how many pieces it has.
+
+        Raises:
+            StoreUnavailable: the servers cannot be reached; some pieces may be left.
         """
         for value, pieces in values:
             for name in _names(value, pieces):

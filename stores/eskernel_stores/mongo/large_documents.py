@@ -28,21 +28,21 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.mongo.client import Database, Document, Documents
+from eskernel_stores.mongo.client import Database, Document, Documents, Pipeline
 from eskernel_stores.mongo.large import Large, LargeValues
-from eskernel_stores.mongo.large_updates import PATIENCE, Pipeline, announced, announcing, pointing
+from eskernel_stores.mongo.large_updates import PATIENCE, announced, announcing, pointing
 
 INLINE: Final = 256 * 1024
 """Bytes above which a value is large."""
 
 TOGETHER: Final = 4 * 1024 * 1024
-"""Bytes that the values of one document which are not large should not exceed."""
+"""Bytes that all values kept within one document should not exceed together."""
 
 _TOO_LARGE: Final = (10334, 17419, 17420)
 """What servers call a document of more than 16 MB, depending on where they notice."""
 
-
 Parts: TypeAlias = tuple[bytes, ...]
+"""A value, as the bytes of each of its fields."""
 
 
 class TooLarge(Exception):
@@ -67,9 +67,10 @@ class LargeDocuments:
     Args:
         database: where they are.
         collection: its name.
-        field: of the array of entries; the `large` of an entry is a `Large.stored`.
-        parts: the fields of an entry that together are its value, if it is not large.
-        empty: the other fields of a document that is made.
+        field: the name of the array of entries. An entry whose value is large has, in the value's
+            place, a field `large` with a `Large.stored`.
+        parts: the names of the fields of an entry that together are its value.
+        empty: the other fields of a new document.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class LargeDocuments:
 
         Raises:
             Missing: the value has pieces missing.
-            StoreUnavailable: it could not be read.
+            StoreUnavailable: the servers cannot be reached.
         """
         missed = None
         while (entry := find()) is not None:
@@ -106,40 +107,49 @@ class LargeDocuments:
                 return entry, value
             if large == missed:
                 raise Missing(entry)
-            missed = large  # replaced since it was found, or else it will be missed again
+            missed = large  # if it was replaced meanwhile, the next look finds another
         return None
 
     def filled(
         self, entry: Document, value: Parts, inline: int
     ) -> tuple[Document, list[tuple[Large, Parts]]]:
-        """Return an entry with its value, or pointing at it if it has more than `inline` bytes."""
+        """Give an entry its value, or have it point there.
+
+        Args:
+            entry: has no value yet.
+            value: its parts.
+            inline: bytes that the value may have to be kept within the entry.
+
+        Returns:
+            The entry, and what is still to be written: the value if it is large, or nothing.
+        """
         if sum(map(len, value)) <= inline:
             return {**entry, **dict(zip(self._parts, map(Binary, value), strict=True))}, []
         large = Large.new(value)
         return {**entry, "large": large.stored()}, [(large, value)]
 
-    def documents(self) -> Documents:
+    def collection(self) -> Documents:
         """Return the collection."""
         return self._database.collection(self._collection)
 
     def update(
         self, key: str, condition: Document, update: Pipeline, *, writing: bool = True
     ) -> Document | None:
-        """Update a document and return it without its entries; None if it is none such.
+        """Update a document and return it without its entries; None if none meets the condition.
 
         Args:
             key: its `_id`.
-            condition: what must be true of it.
+            condition: a query that it must meet.
             update: a pipeline.
-            writing: whether the outcome of it matters.
+            writing: as for `Database.translating`.
 
         Raises:
-            StoreUnavailable: the server could not be reached.
-            TooLarge: it would be too large.
+            StoreUnavailable: the servers cannot be reached.
+            TooLarge: the document would be too large.
         """
         with self._database.translating(writing=writing):
             try:
-                return self.documents().find_one_and_update(
+                return self.collection().find_one_and_update(
                     {"_id": key, **condition},
                     update,
                     projection={self._field: 0},
@@ -151,9 +161,9 @@ class LargeDocuments:
                 raise
 
     def create(self, key: str) -> None:
-        """Make an empty document, unless there is one."""
+        """Make a document without entries, unless there is one; raises StoreUnavailable."""
         with self._database.translating(writing=False), suppress(DuplicateKeyError):
-            self.documents().insert_one({"_id": key, **self._empty})
+            self.collection().insert_one({"_id": key, **self._empty})
 
     def replace(
         self,
@@ -171,12 +181,13 @@ class LargeDocuments:
             key: its `_id`.
             entries: an expression for the entries as they shall be.
             large: the values that new ones point at, with their parts.
-            condition: what must be true of the document.
-            also: what else is changed.
-            refuse: raises an error for a document that is not so, and nothing is stored.
+            condition: a query that the document must meet; nothing is stored unless it does.
+            also: stages that change other fields in the same update.
+            refuse: is given the document if it was not updated; raises the caller's error if the
+                document does not meet the condition.
 
         Raises:
-            StoreUnavailable: the server could not be reached.
+            StoreUnavailable: the servers cannot be reached.
             TooLarge: the document would be too large.
         """
         places = [one for one, _ in large]
@@ -195,9 +206,9 @@ class LargeDocuments:
         self._delete_dead(key, found["loose"])
 
     def _see(self, key: str, refuse: Callable[[Document], None] | None) -> Document | None:
-        """Find out why a document was not updated: make it, or refuse."""
+        """Return a document that was not updated, unless refused; None if it had to be made."""
         with self._database.translating(writing=False):
-            found = self.documents().find_one(
+            found = self.collection().find_one(
                 {"_id": key}, {f"{self._field}.{part}": 0 for part in self._parts}
             )
         if found is None:
@@ -233,4 +244,4 @@ class LargeDocuments:
             self._values.delete(dead)
             gone = {"loose": {"value": {"$in": [value for value, _ in dead]}}}
             with self._database.translating(writing=False):
-                self.documents().update_one({"_id": key}, {"$pull": gone})
+                self.collection().update_one({"_id": key}, {"$pull": gone})

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
+from eskernel_stores.mongo.client import NOW, Document, Pipeline
 from eskernel_stores.mongo.large import Large
-
-Pipeline: TypeAlias = list[dict[str, Any]]
-
-NOW: Final = {"$divide": [{"$toDouble": "$$NOW"}, 1000]}
-"""The server's time in Unix seconds."""
 
 PATIENCE: Final = 600.0
 """Seconds that a writer has between announcing a value and pointing at it."""
@@ -23,7 +19,7 @@ def announcing(large: Sequence[Large]) -> Pipeline:
     return [{"$set": {"loose": {"$concatArrays": [others, added]}}}]
 
 
-def announced(large: Sequence[Large]) -> dict[str, Any]:
+def announced(large: Sequence[Large]) -> Document:
     """Return the condition that values are on the list, and not dead."""
     alive = [{"loose": {"$elemMatch": {"value": one.value, "dead": False}}} for one in large]
     return {"$and": alive} if alive else {}
@@ -35,7 +31,7 @@ def pointing(field: str, entries: Any, large: Sequence[Large]) -> Pipeline:
     Args:
         field: the document's array of entries.
         entries: an expression for the array as it shall be.
-        large: the values that were announced for it.
+        large: the values that were announced for it, which leave the list.
     """
     large_now = _mapped(f"${field}", "$$this.large.value")  # null for an entry with none
     unused = {"$not": [{"$in": ["$$this.value", large_now]}]}
@@ -59,7 +55,7 @@ def pointing(field: str, entries: Any, large: Sequence[Large]) -> Pipeline:
     ]
 
 
-def _listed(value: str, pieces: Any, *, dead: bool) -> dict[str, Any]:
+def _listed(value: str, pieces: Any, *, dead: bool) -> Document:
     return {"value": value, "pieces": pieces, "since": NOW, "dead": {"$literal": dead}}
 
 
@@ -67,9 +63,9 @@ def _ids(large: Sequence[Large]) -> list[str]:
     return [one.value for one in large]
 
 
-def _filtered(array: str, condition: Any) -> dict[str, Any]:
+def _filtered(array: str, condition: Any) -> Document:
     return {"$filter": {"input": array, "cond": condition}}
 
 
-def _mapped(array: Any, expression: Any) -> dict[str, Any]:
+def _mapped(array: Any, expression: Any) -> Document:
     return {"$map": {"input": array, "in": expression}}

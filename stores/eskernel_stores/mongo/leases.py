@@ -6,13 +6,13 @@ servers differ: after an election a lease may run out earlier or later by as muc
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from eskernel.values import Lease
 from eskernel_stores.leases import Held
-from eskernel_stores.mongo.large_updates import NOW, Pipeline
+from eskernel_stores.mongo.client import NOW, Document, Pipeline
 
-NOBODYS: Final[dict[str, Any]] = Held()._asdict()
+NOBODYS: Final[Document] = Held()._asdict()
 """The fields of a lease that nobody has asked for yet."""
 
 
@@ -30,7 +30,7 @@ def acquiring(owner: str, seconds: float) -> Pipeline:
 
 
 def admitting(epoch: int) -> Pipeline:
-    """Return what a save changes, whose epoch is not too small; see `Held.admitted`."""
+    """Return what a save changes whose epoch is not too small; see `Held.admitted`."""
     later = {"$lt": ["$epoch", epoch]}
     changed = {
         "owner": {"$cond": [later, None, "$owner"]},
@@ -40,7 +40,7 @@ def admitting(epoch: int) -> Pipeline:
     return [{"$set": changed}]
 
 
-def shown(document: dict[str, Any]) -> Lease:
-    """Return what somebody who asked is told, of the document that `acquiring` has left."""
+def shown(document: Document) -> Lease:
+    """Return the lease that the asker is told of; the document is as `acquiring` has left it."""
     held = Held(document["owner"], document["epoch"], document["expires"])
     return held.shown(document["asked"])

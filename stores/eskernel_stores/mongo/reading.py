@@ -1,7 +1,7 @@
 """Reading: the appends of a stream, or of the log, in order.
 
-The server keeps a cursor from page to page, which holds up nobody; if it is lost, another begins
-where it was. A page is read whole before its events are handed out.
+The server keeps a cursor from page to page, which holds up nobody; if it is lost, another goes on
+from there. A page is read whole before its events are handed out.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from itertools import chain
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
 import bson
 import pymongo
@@ -33,15 +33,15 @@ class Reading(NamedTuple):
     Attributes:
         database: where it is.
         key: the number that orders the appends, of the first event of each: `sequence` or `_id`.
-        names: what the appends have in common.
+        query: what the appends have in common; see `documents.of_stream`. Empty for the log.
     """
 
     database: Database
     key: str
-    names: dict[str, str]
+    query: dict[str, str]
 
     def appends(self, start: int, stop: int, *, begins: bool) -> Generator[Document]:
-        """Yield the appends with events of some numbers, of which the first may begin before them.
+        """Yield the appends that have events of some numbers; the first may begin before them.
 
         Args:
             start: the first number.
@@ -50,7 +50,7 @@ class Reading(NamedTuple):
 
         Raises:
             StoreUnavailable: the servers cannot be reached.
-            CorruptStore: one between them is missing, or damaged.
+            CorruptStore: one of them is missing, or damaged.
         """
         found = self._beginning(start, stop)
         first = next(found, None)
@@ -62,7 +62,7 @@ class Reading(NamedTuple):
                 expected = end + 1
         for document in chain(() if first is None else (first,), found):
             if document.get(self.key) != expected:
-                self._miss(expected, document)
+                raise self._missing(expected, document)
             expected = end_of(document, self.key) + 1
             yield document
 
@@ -72,7 +72,7 @@ class Reading(NamedTuple):
             return None
         with self.database.translating(writing=False):
             return self.database.collection(EVENTS).find_one(
-                {**self.names, self.key: {"$lt": start}}, sort=[(self.key, -1)]
+                {**self.query, self.key: {"$lt": start}}, sort=[(self.key, -1)]
             )
 
     def _beginning(self, start: int, stop: int) -> Iterator[Document]:
@@ -101,7 +101,7 @@ class Reading(NamedTuple):
         if stop < LAST:
             bounds["$lt"] = stop
         return self.database.collection(EVENTS).find_raw_batches(
-            {**self.names, self.key: bounds} if bounds else self.names,
+            {**self.query, self.key: bounds} if bounds else self.query,
             sort=[(self.key, 1)],
             batch_size=PAGE,
         )
@@ -122,11 +122,11 @@ class Reading(NamedTuple):
                 raise
             return bson.decode_all(batch)
 
-    def _miss(self, expected: int, document: Document) -> NoReturn:
-        """Complain that an append is missing before this one."""
-        stream_id = stream_of(document) if self.names else None
+    def _missing(self, expected: int, document: Document) -> CorruptStore:
+        """Return the error that says that an append is missing before this one."""
+        stream_id = stream_of(document) if self.query else None
         what = f"event {expected} of stream {stream_id}" if stream_id else f"position {expected}"
-        raise CorruptStore(
+        return CorruptStore(
             f"{what} is missing from the database, though {document.get(self.key)} is there; "
             "restore a backup",
             stream_id,

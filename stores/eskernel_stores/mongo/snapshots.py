@@ -36,7 +36,12 @@ class MongoSnapshots:
         self._unpack = unpack
 
     def store(self, snapshot: Snapshot, keep: int = 1) -> None:
-        """Store a snapshot; see `SnapshotStore.store`."""
+        """Store a snapshot; see `SnapshotStore.store`.
+
+        Raises:
+            StoreUnavailable: the servers cannot be reached.
+            NotStorable: the state cannot be encoded.
+        """
         sealed = snapshot.sealed(self._pack, self._unpack)
         receipts = _PLAIN.pack([list(receipt) for receipt in sealed.receipts])
         entry = {name: getattr(sealed, name) for name in ("sequence", "version", "timestamp")}
@@ -48,7 +53,7 @@ class MongoSnapshots:
         """Return the stream's newest snapshot, or None.
 
         Raises:
-            StoreUnavailable: the store could not be reached.
+            StoreUnavailable: the servers cannot be reached.
             CorruptStore: the snapshot cannot be read.
         """
         try:
@@ -60,7 +65,7 @@ class MongoSnapshots:
 
     def _newest(self, stream_id: StreamId) -> Document | None:
         with self._database.translating(writing=False):
-            found = self._streams.documents().find_one(
+            found = self._streams.collection().find_one(
                 {"_id": _key(stream_id)}, {"kept": {"$slice": 1}}
             )
         return found["kept"][0] if found and found["kept"] else None

@@ -25,6 +25,7 @@ from eskernel_stores.mongo.documents import (
     filtered,
     is_of,
     joining,
+    of_stream,
     to_part,
 )
 from eskernel_stores.mongo.ends import Ends
@@ -43,20 +44,20 @@ class MongoStore:
 
     An append is one document, which MongoDB limits to 16 MB.
 
-    While a primary does not know yet that it was deposed, which takes it some seconds, it may
-    answer readers as of before. Nothing can be appended there, and what is decided on such an
-    answer is refused elsewhere.
+    A primary that was deposed takes some seconds to notice, and may answer readers from its old
+    state meanwhile. Nothing can be appended there, and an append that was decided on such an answer
+    is refused by the new primary.
 
     Args:
         url: `mongodb://user:password@host:port,host:port/database?options`, or `mongodb+srv://…`;
             the database is `eskernel` if none is named. Options that would weaken durability, or
-            have secondaries read, do not count.
+            have secondaries be read, are overridden.
         types: declared dataclasses and Enums that readers of the store itself may meet; a kernel
             decodes with its domains' own.
         timeout: seconds that a call waits for the servers.
 
     Raises:
-        ValueError: the URL is none of these.
+        ValueError: the URL is neither of these.
         StoreUnavailable: the servers cannot be reached, or refuse.
     """
 
@@ -115,10 +116,7 @@ class MongoStore:
         start, stop = _bounds(range)
         if start >= stop:
             return accumulator
-        kind, name = stream_id
-        reading = Reading(
-            self._database, "sequence", {"aggregate_type": kind, "aggregate_id": name}
-        )
+        reading = Reading(self._database, "sequence", of_stream(stream_id))
         self._database.check_open()  # a forked child must not wait for locks
         seen = self._chain.heads.get(stream_id)
         begins = seen is not None and seen.sequence == start - 1

@@ -1,9 +1,9 @@
 """Turns: how writers of several processes let each other append.
 
-Who has just appended knows the log's end, and who was refused must ask for it first, so a busy
-writer would win every time. Therefore one that is refused again and again says so, by a document
-of its own in the collection `waiting`, and the others let it go first. Nothing but fairness depends
-on these documents; one whose owner has died is waited for once, and deleted.
+A writer that has just appended knows the log's end, and one that was refused must ask for it first,
+so a busy writer would win every time. Therefore one that is refused again and again says so, by a
+document of its own in the collection `waiting`, and the others let it go first. Nothing but
+fairness depends on these documents; one whose owner has died is waited for once, and deleted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from eskernel.errors import StoreUnavailable
 from eskernel_stores.mongo.client import Database, Documents
 
 REFUSALS: Final = 2
-"""In a row, after which a writer says that it waits: the first shows only that its end was old."""
+"""In a row, after which a writer says that it waits: one shows only that its end was old."""
 
 PATIENCE: Final = 0.5
 """Seconds to let another go first."""
@@ -27,7 +27,7 @@ _LOOK: Final = 0.1  # seconds between looks for others who wait
 _REMEMBERED: Final = 1.0  # seconds after a refusal in which to look every time
 _POLL: Final = 0.005  # seconds between looks while one waits
 _LONGEST: Final = 0.05  # seconds of a pause after a refusal
-_FIRST: Final = 0.0005  # doubled with every refusal in a row
+_FIRST: Final = 0.0005  # seconds of the first such pause; doubled with every refusal in a row
 
 
 class Turns:
@@ -42,13 +42,13 @@ class Turns:
         self._name = uuid4().hex
         self._refusals = 0  # in a row
         self._is_waiting = False  # whether there may be a document that says so
-        self._met = self._looked = -_REMEMBERED  # when last refused; when last looked for others
+        self._refused = self._looked = -_REMEMBERED  # when last; when last looked for others
 
     def wait(self) -> bool:
         """Wait until this store may try.
 
         Returns:
-            Whether others went first, so that the log's end is elsewhere.
+            Whether others went first, so that the log's end has moved.
 
         Raises:
             StoreUnavailable: the servers cannot be reached.
@@ -58,7 +58,7 @@ class Turns:
             time.sleep(random.uniform(0, longest))  # noqa: S311 - guards no secret
             return False
         now = time.monotonic()
-        if now - self._met > _REMEMBERED and now - self._looked < _LOOK:
+        if now - self._refused > _REMEMBERED and now - self._looked < _LOOK:
             return False
         self._looked = now
         first = self._others()
@@ -72,7 +72,7 @@ class Turns:
         Raises:
             StoreUnavailable: the servers cannot be reached.
         """
-        self._met = time.monotonic()
+        self._refused = time.monotonic()
         self._refusals += 1
         if self._refusals % REFUSALS == 0:  # again, in case that others have lost patience
             self._is_waiting = True
@@ -98,7 +98,7 @@ class Turns:
             time.sleep(_POLL)
 
     def _others(self) -> set[Any]:
-        """Return who waits."""
+        """Return the names of the other writers that wait."""
         with self._database.translating(writing=False):
             return {one["_id"] for one in self._waiting().find()} - {self._name}
 

@@ -1,4 +1,4 @@
-"""Watcher: the thread that is told of appends, by a change stream of the server's."""
+"""Watcher: the thread that is told of appends, by a change stream."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ FIRST_DELAY: Final = 0.1
 """Seconds before another try; doubled with every failure."""
 
 LONGEST_DELAY: Final = 5.0
+"""Seconds before another try at most."""
+
 _AWAITED: Final = 0.5  # seconds that the server waits for appends before it says there are none
 _PATIENCE: Final = 10.0  # seconds in which it must say so
 _NO_REPLICA_SET: Final = 40573
 _CHANGES: Final[list[Document]] = [
     {"$changeStream": {}},
     {"$match": {"operationType": "insert"}},
-    {"$project": {"_id": 1}},  # for what was appended is not looked at
+    {"$project": {"_id": 1}},  # nobody looks at what was appended
 ]
 
 _log = structlog.get_logger("eskernel")
@@ -40,7 +42,7 @@ class Watcher:
     thread ends.
 
     Args:
-        database: has the collection.
+        database: where the events are.
         tell: called after appends, and whenever it has begun to watch, for what was missed.
     """
 

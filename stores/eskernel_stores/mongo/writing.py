@@ -12,17 +12,21 @@ from eskernel_stores.batching import Prepared, Round, Written
 from eskernel_stores.mongo.documents import Sized
 
 MOST_BYTES: Final = 1 << 24
-"""Of an insert of several documents."""
+"""Bytes in one insert, unless a single document has more."""
 
 MOST_DOCUMENTS: Final = 10_000
-"""In an insert. A server takes a hundred thousand, and 48 MB, as one command."""
+"""Documents in one insert; a server takes 100,000, and 48 MB, as one command."""
 
 
 class Writing:
     """A round on its way: what is left of it, and what has become of the rest.
 
+    Args:
+        round: the round.
+        moved: by index the sequences of its streams that are not where it expects them.
+
     Attributes:
-        left: what is to be inserted, in order.
+        left: what is still to be inserted, as in `Round.sent`, in order.
     """
 
     def __init__(self, round: Round, moved: dict[int, int]) -> None:
