@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from cutting_proxy import CuttingProxy
+from sql_helpers import STREAM, made
 
 from eskernel_stores.mongo import MongoStore
 
@@ -16,6 +18,18 @@ HASTE = 1.5
 def hasty_mongo(url: str) -> MongoStore:
     """Return a store that does not wait until a server that stays away is back."""
     return MongoStore(url, timeout=HASTE)
+
+
+def send(
+    store: MongoStore,
+    expected: int,
+    *payloads: Any,
+    stream_id: tuple[str, str] = STREAM,
+    append_id: int | None = None,
+) -> int:
+    """Append events that follow upon a sequence, and return the last position."""
+    events = made(stream_id, expected, *payloads)
+    return store.append(stream_id, events, expected_sequence=expected, append_id=append_id)
 
 
 def far_url(url: str, proxy: CuttingProxy) -> str:

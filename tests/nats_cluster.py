@@ -126,9 +126,13 @@ class NatsCluster(NatsServers):
         return found.pop()
 
     def wait_until_replicated(self, stream: str) -> None:
-        """Return when a stream has a leader and every replica of it is current."""
-        current = [True] * (_NODES - 1)
-        _wait_until(lambda: current in [node.replicas(stream) for node in self._running()], 30)
+        """Return when one node takes itself for a stream's leader, and every replica is current."""
+
+        def led_by() -> list[list[bool]]:
+            asked = [node.replicas(stream) for node in self._running()]
+            return [replicas for replicas in asked if replicas is not None]
+
+        _wait_until(lambda: led_by() == [[True] * (_NODES - 1)], 30)
 
     def wait_until_healthy(self, timeout: float = 60) -> None:
         """Return when all nodes run, have one leader, and every replica is current."""
@@ -188,9 +192,9 @@ class NatsCluster(NatsServers):
         if len(self._running()) < _NODES or not all(node.is_healthy() for node in self.nodes):
             return False
         linked = all(node.routes() >= _NODES - 1 for node in self.nodes)
-        led = any(node.knows_all() for node in self.nodes)
-        agreed = len({node.meta_leader() for node in self.nodes}) == 1
-        return linked and led and agreed and self._is_settled()
+        seen = all(node.sees_all() for node in self.nodes)
+        leaders = {node.meta_leader() for node in self.nodes}
+        return linked and seen and len(leaders) == 1 and None not in leaders and self._is_settled()
 
     def _is_settled(self) -> bool:
         """Return whether all replicas have the same log, and their leaders have applied it all."""

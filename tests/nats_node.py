@@ -123,12 +123,14 @@ class Node:
         meta = self._ask("jsz").get("meta_cluster", {})
         return meta.get("leader") if meta.get("cluster_size", 0) > 1 else None
 
-    def knows_all(self) -> bool:
-        """Return whether it leads the cluster, and all others follow."""
+    def sees_all(self) -> bool:
+        """Return whether it takes no other node for offline, nor, as the leader, for behind."""
         meta = self._ask("jsz").get("meta_cluster", {})
         others = meta.get("replicas", [])
-        follow = all(other["current"] and not other.get("offline") for other in others)
-        return meta.get("leader") == self.name and len(others) > 1 and follow
+        leads = meta.get("leader") == self.name
+        return len(others) > 1 and not any(
+            other.get("offline") or (leads and not other["current"]) for other in others
+        )
 
     def replicas(self, stream: str) -> list[bool] | None:
         """Return of each other replica of a stream whether it is current; None if it leads not."""

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from backends import BACKENDS, SERVERS, new_url
+from nats_servers import events_of
 from sql_helpers import start_program
 from support import eventually
 from test_readme import table_under
@@ -124,7 +125,7 @@ def needs(extra: str, driver: str) -> Callable[[Backend, Any], None]:
         monkeypatch.setitem(sys.modules, driver, None)
         with pytest.raises(ModuleNotFoundError, match=rf"eskernel\[{extra}\]"):
             open_store(backend.new_url())
-        assert urlsplit(backend.url).port, "a server's"
+        assert urlsplit(backend.url).netloc, "a server's"
 
     return check
 
@@ -147,14 +148,14 @@ def is_shared_by_processes(backend: Backend, _: Any) -> None:
     backend.append(1)
     backend.append_elsewhere(2)
     assert backend.payloads() == [0, 1, 2]
-    assert not urlsplit(backend.url).hostname, "it could be shared by many machines"
+    assert not urlsplit(backend.url).netloc, "it could be shared by many machines"
 
 
 def is_shared_by_machines(backend: Backend, _: Any) -> None:
     backend.append_elsewhere(0)
     backend.append(1)
     assert backend.payloads() == [0, 1]
-    assert urlsplit(backend.url).hostname
+    assert urlsplit(backend.url).netloc
 
 
 def survives_nothing(backend: Backend, _: Any) -> None:
@@ -173,9 +174,13 @@ def survives_power_cuts(backend: Backend, _: Any) -> None:
     if backend.kind in SERVERS:
         backend.append()
         server = backend.server()
-        server.kill()
-        server.start()
-        eventually(lambda: _payloads_or_none(backend) == [0], timeout=20)
+        if backend.kind == "jetstream":
+            server.kill_all()
+            server.heal_all()
+        else:
+            server.kill()
+            server.start()
+        eventually(lambda: _payloads_or_none(backend) == [0], timeout=30)
         return
     url = {"file": "file://{folder}", "sqlite": "sqlite:///{folder}/events.db"}[backend.kind]
     options = {"recorder": "library"} if backend.kind == "sqlite" else {}
@@ -186,9 +191,9 @@ def survives_power_cuts(backend: Backend, _: Any) -> None:
 
 def survives_the_loss_of_one_machine(backend: Backend, _: Any) -> None:
     backend.append()
-    backend.server().kill(0)
-    eventually(lambda: _payloads_or_none(backend) == [0], timeout=20)
-    eventually(lambda: _appends(backend, 1), timeout=20)
+    cluster = backend.server()
+    cluster.kill(cluster.leader_of(events_of(backend.url)))
+    eventually(lambda: _appends(backend, 1), timeout=30)
     assert backend.payloads() == [0, 1]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from projection_helpers import (
     NotingTable,
     append_mixed,
     check_handled,
+    log,
     matching,
     projector,
     run_to_end,
@@ -93,10 +95,11 @@ def make(module: Any, store: Any, scenario: str, name: str) -> Projector:
     return projector(module, store, name=name, owner=str(os.getpid()), **options)
 
 
-def module_for(kind: str, scenario: str, name: str) -> Noting:
+def module_for(kind: str, scenario: str, name: str, store: Any) -> Noting:
     module = NotingTable(name) if kind == "table" else Noting()
     if scenario == "settle":
-        module.failing = {2: 1, 10: 1}
+        numbers = [event.payload["n"] for event in log(store)]
+        module.failing = {numbers[1]: 1, numbers[9]: 1}
     return module
 
 
@@ -109,9 +112,10 @@ def opened(url: str) -> Any:
 
 def work(url: str, kind: str, scenario: str, call: int, name: str) -> None:
     """Be the process that is killed."""
-    store = opened(url)
-    hooked = HookedStore(store, die_at(call))
-    SCENARIOS[scenario](make(module_for(kind, scenario, name), hooked, scenario, name), store)
+    with closing(opened(url)) as store:
+        module = module_for(kind, scenario, name, store)
+        hooked = HookedStore(store, die_at(call))
+        SCENARIOS[scenario](make(module, hooked, scenario, name), store)
 
 
 def forked(function: Callable[..., None], *arguments: Any) -> tuple[int, str]:
@@ -131,7 +135,7 @@ def check_what_is_left(url: str, kind: str, scenario: str, name: str, owner: str
     """Check what a killed process has left, go on from there, and check the end."""
     store = opened(url)
     due = matching(store)
-    module = module_for(kind, scenario, name)
+    module = module_for(kind, scenario, name, store)
     module.failing = {}
     late = frozenset(due[:10]) if scenario == "settle" else frozenset()
     for slot in (SERVING, BUILDING, PREVIOUS):

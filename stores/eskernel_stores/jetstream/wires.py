@@ -106,8 +106,7 @@ class Wires:
         """Connect no more, and end the wire once what was sent has left."""
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait((self._task,))
         if self._wire is not None:
             self._drop(self._wire)
         if self._closing:
