@@ -7,6 +7,7 @@ one. They reach each other through `nats_links` only, so that one can be cut off
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import tempfile
 import time
@@ -20,7 +21,7 @@ import nats.errors
 from free_ports import free_ports
 from nats_links import Link, Network
 from nats_node import Node
-from nats_servers import NatsServers
+from nats_servers import NatsServers, has_room
 from watcher import Watcher
 
 _NODES = 3
@@ -194,7 +195,10 @@ class NatsCluster(NatsServers):
         linked = all(node.routes() >= _NODES - 1 for node in self.nodes)
         seen = all(node.sees_all() for node in self.nodes)
         leaders = {node.meta_leader() for node in self.nodes}
-        return linked and seen and len(leaders) == 1 and None not in leaders and self._is_settled()
+        if not (linked and seen and len(leaders) == 1 and None not in leaders):
+            return False
+        # What a node knows of the others' being there is not all shown: the proof is in trying.
+        return self._is_settled() and asyncio.run(has_room(self.servers()))
 
     def _is_settled(self) -> bool:
         """Return whether all replicas have the same log, and their leaders have applied it all."""

@@ -7,6 +7,7 @@ import uuid
 from urllib.parse import urlsplit
 
 import nats
+import nats.errors
 
 VARIABLE = "ESKERNEL_TEST_NATS"
 """Names the environment variable with the URL of other servers to test with."""
@@ -52,6 +53,21 @@ class NatsServers:
 def events_of(url: str) -> str:
     """Return what the stream with a store's events is called."""
     return f"{_name_of(url)}-events"
+
+
+async def has_room(servers: list[str]) -> bool:
+    """Return whether the servers make a stream of three replicas, which is gone afterwards."""
+    client = await nats.connect(servers, connect_timeout=_PATIENCE)
+    try:
+        context = client.jetstream(timeout=_PATIENCE)
+        name = f"probe_{uuid.uuid4().hex[:12]}"
+        await context.add_stream(name=name, subjects=[name], num_replicas=3)
+        await context.delete_stream(name)
+    except nats.errors.Error:
+        return False
+    finally:
+        await client.close()
+    return True
 
 
 async def _delete_streams(servers: list[str], names: tuple[str, ...]) -> None:

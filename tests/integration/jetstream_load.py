@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from kernel_helpers import TYPE, add, attempt
 from sql_helpers import log
 from support import eventually
 
-from eskernel import Kernel
+from eskernel import Event, Kernel
 from eskernel.errors import AggregateCrashed, DispatchTimeout, StoreUnavailable
 
 _PATIENCE = 40.0
@@ -61,7 +62,7 @@ class Load:
         assert [error for error in self.errors if not isinstance(error, _WHILE_DOWN)] == []
         accepted = Counter(self._accepted)
         for store in stores:
-            events = log(store)
+            events = eventually(partial(_log, store), timeout=_PATIENCE)
             found = Counter(e.payload["n"] for e in events if e.stream_id[0] == TYPE)
             lost, unasked = accepted - found, found - accepted
             assert (lost, unasked) == (Counter(), Counter()), store
@@ -80,3 +81,11 @@ class Load:
         if isinstance(outcome, Exception):
             self.errors.append(outcome)
         return not isinstance(outcome, Exception)
+
+
+def _log(store: Any) -> list[Event] | None:
+    """Return the log; None while servers that have just met again elect another leader."""
+    found = attempt(log, store)
+    if not isinstance(found, list | StoreUnavailable):
+        raise found
+    return found if isinstance(found, list) else None

@@ -90,11 +90,11 @@ class SqlStore:
         return Batch(commits, self._pack, self._unpack, to_columns).store(self)
 
     def write(self, round: Round) -> Written:
-        """Store a round of a batch; see `batch.Writer`."""
+        """Store a round of a batch; see `batching.Writer`."""
         return self._database.write(round)
 
     def find(self, commit: Prepared) -> list[int]:
-        """Return where a commit is stored already; see `batch.Writer`."""
+        """Return where a commit is stored already; see `batching.Writer`."""
         first = commit.expected + 1
         bounds = (first, first + len(commit.events))
         with self._database.connect() as connection:
