@@ -9,7 +9,12 @@ import pytest
 SERVERS = {"postgresql": "new_schema", "jetstream": "new_url", "mongo": "new_url"}
 """By backend that is a server: the method of its fixture that returns the URL of an empty store."""
 
-BACKENDS = ("memory", "file", "sqlite", *SERVERS)
+SHARED = ("sqlite", *SERVERS)
+"""Backends whose stores several processes may have open at once."""
+
+DURABLE = ("file", *SHARED)
+
+BACKENDS = ("memory", *DURABLE)
 
 
 def new_url(kind: str, path: Path, request: pytest.FixtureRequest) -> str:

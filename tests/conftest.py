@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import closing
+from functools import partial
 
 import pytest
+from cutting_proxy import CuttingProxy
+from support import opening
+
+from eskernel_stores import open_store
 
 
 @pytest.fixture(scope="session")
@@ -134,17 +139,30 @@ def sql_url(request):
 
 
 @pytest.fixture
+def file_url(tmp_path):
+    """The URL of a folder that does not exist yet."""
+    return f"file://{tmp_path / 'events'}"
+
+
+@pytest.fixture
+def backend_url(backend, request):
+    """The URL of an empty store of the test's `backend`, of those in backends.DURABLE."""
+    return request.getfixturevalue("nats_url" if backend == "jetstream" else f"{backend}_url")
+
+
+@pytest.fixture
+def open_url():
+    """Opens stores by their URLs, which are closed after the test."""
+    with opening(open_store) as open_url:
+        yield open_url
+
+
+@pytest.fixture
 def open_sql():
     """Opens SqlStores, which are closed after the test."""
     from eskernel_stores.sql import SqlStore  # noqa: PLC0415 - only for tests that need it
 
-    with ExitStack() as stores:
-
-        def open_sql(url, **options):
-            store = SqlStore(url, **options)
-            stores.callback(store.close)
-            return store
-
+    with opening(SqlStore) as open_sql:
         yield open_sql
 
 
@@ -153,11 +171,23 @@ def open_mongo():
     """Opens MongoStores, which are closed after the test."""
     from eskernel_stores.mongo import MongoStore  # noqa: PLC0415 - only for tests that need it
 
-    with ExitStack() as stores:
-
-        def open_mongo(url, **options):
-            store = MongoStore(url, **options)
-            stores.callback(store.close)
-            return store
-
+    with opening(MongoStore) as open_mongo:
         yield open_mongo
+
+
+@pytest.fixture
+def mongo_proxy(mongo_to_kill):
+    """A proxy on the way to the MongoDB server, which can cut connections."""
+    with closing(CuttingProxy(mongo_to_kill.port)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def open_far_mongo(mongo_proxy, mongo_url):
+    """Opens MongoStores that reach the test's database through the proxy, and in no other way."""
+    from eskernel_stores.mongo import MongoStore  # noqa: PLC0415 - only for tests that need it
+
+    name = mongo_url.rpartition("/")[2]
+    far_url = f"mongodb://127.0.0.1:{mongo_proxy.port}/{name}?directConnection=true"
+    with opening(partial(MongoStore, far_url)) as open_far_mongo:
+        yield open_far_mongo

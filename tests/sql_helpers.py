@@ -19,6 +19,25 @@ OTHER = ("bank_account", "acc-2")
 _ROOT = Path(__file__).parents[1]
 
 
+def open_patiently(url: str) -> Any:
+    """Open a store that processes share, which waits half a minute for its turn.
+
+    Args:
+        url: of one of `backends.SHARED`.
+    """
+    if url.startswith("nats:"):
+        from eskernel_stores.jetstream import JetStreamStore  # noqa: PLC0415 - only who needs it
+
+        return JetStreamStore(url, timeout=30)
+    if url.startswith("mongodb:"):
+        from eskernel_stores.mongo import MongoStore  # noqa: PLC0415
+
+        return MongoStore(url, timeout=30)
+    from eskernel_stores.sql import SqlStore  # noqa: PLC0415
+
+    return SqlStore(url, timeout=30)
+
+
 def made(stream_id: Any, expected: int, *payloads: Any) -> list[Event]:
     """Return events that follow upon a sequence."""
     return [Event(stream_id, n, "happened", p) for n, p in enumerate(payloads, expected + 1)]

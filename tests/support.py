@@ -6,7 +6,8 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 
@@ -50,6 +51,15 @@ def run_threads(*targets: Callable[[], Any], timeout: float = 20) -> None:
         assert not thread.is_alive(), f"a thread hangs after {timeout} seconds"
     if errors:
         raise errors[0]
+
+
+@contextmanager
+def opening(open_store: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Return a function that opens stores as `open_store` does; all are closed in the end."""
+    with ExitStack() as stores:
+        yield lambda *arguments, **options: stores.enter_context(
+            closing(open_store(*arguments, **options))
+        )
 
 
 def new_seed() -> int:

@@ -234,7 +234,9 @@ def test_the_table_of_a_projections_options_lists_each_with_its_default():
 
 
 def test_the_table_of_stores_has_every_form_of_url_that_open_store_knows():
-    urls = re.findall(r"`(\w+:[^`]*)`", " ".join(row[0] for row in table_under("Choose a store")))
+    urls = re.findall(
+        r"`([\w+]+:[^`]*)`", " ".join(row[0] for row in table_under("Choose a store"))
+    )
     assert [url.split(":")[0] for url in urls] == [form.split(":")[0] for form in ALLOWED]
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from eskernel.errors import NotStorable
 from eskernel.values import Checkpoint, Event, Row, StreamId
+from eskernel_stores.bounds import LAST
 
 _UNPACK = 9
-_LAST = 2**63 - 1
 
 
 def checked_rows(
@@ -44,6 +44,20 @@ def checked_rows(
     return rows
 
 
+def check_event(row: Row) -> None:
+    """Raise NotStorable unless every store can keep what is in a sealed event beside its bytes."""
+    _, sequence, name, _, _, tags, time, command_id, _, _ = row
+    check_text("type", name)
+    for tag in tags:
+        check_text("tags", tag)
+    if command_id is not None:
+        check_text("command_id", command_id)
+    if not isinstance(time, int) or abs(time) > LAST:
+        raise NotStorable("timestamp", f"{time!r} is no whole number of 64 bits")
+    if not 0 < sequence <= LAST:
+        raise NotStorable("sequence", f"{sequence} is not within 1 to {LAST}")
+
+
 def check_stream(stream_id: StreamId) -> None:
     """Raise NotStorable unless the database can keep both names."""
     if not isinstance(stream_id, tuple) or len(stream_id) != 2:
@@ -68,8 +82,8 @@ def check_checkpoints(name: str, epoch: int, slots: Mapping[str, Checkpoint | No
 
 
 def _check_number(name: str, number: Any) -> None:
-    if type(number) is not int or not 0 <= number <= _LAST:
-        raise NotStorable(name, f"{number!r} is no whole number of 0 to {_LAST}")
+    if type(number) is not int or not 0 <= number <= LAST:
+        raise NotStorable(name, f"{number!r} is no whole number of 0 to {LAST}")
 
 
 def check_text(name: str, text: Any) -> None:

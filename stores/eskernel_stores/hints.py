@@ -1,4 +1,4 @@
-"""Tells: who wants to hear of appends, for stores that give hints."""
+"""HintListeners: who wants to hear of appends, for stores that give hints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 _log = structlog.get_logger("eskernel")
 
 
-class Tells:
+class HintListeners:
     """Functions to call after appends; may be used from many threads."""
 
     def __init__(self) -> None:

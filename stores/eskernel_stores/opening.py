@@ -27,6 +27,7 @@ ALLOWED: Final = (
     "postgresql://user:password@host:port/database",
     "nats://user:password@host:port,host:port/name?replicas=3",
     "mongodb://user:password@host:port,host:port/database",
+    "mongodb+srv://user:password@host/database",
 )
 """The forms of a URL."""
 

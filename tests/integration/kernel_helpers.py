@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -95,20 +95,6 @@ class ProbedStore(MemoryStore):
         return super().fold(stream_id, noting, initial, *rest)
 
 
-class Watched:
-    """Mixed into a durable store: notes the appends of each write; `before` runs before it."""
-
-    def __init__(self, place: Any) -> None:
-        super().__init__(place)  # type: ignore[call-arg]
-        self.sizes: list[int] = []
-        self.before: Callable[[], Any] = lambda: None
-
-    def append_batch(self, commits: Any) -> Any:
-        self.sizes.append(len(commits))
-        self.before()
-        return super().append_batch(commits)  # type: ignore[misc]
-
-
 class Gate:
     """A hook that holds the thread that meets it until it is opened."""
 
@@ -131,6 +117,35 @@ class Gate:
 
     def __exit__(self, *_: object) -> None:
         self.open()
+
+
+class Watch:
+    """Notes the appends of each durable write of a store, and holds one if it is told to.
+
+    Args:
+        store: not yet any kernel's.
+
+    Attributes:
+        sizes: how many appends each write had.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self.sizes: list[int] = []
+        self._write = store.append_batch
+        self._gate: Gate | None = None
+        store.append_batch = self
+
+    def __call__(self, commits: Any) -> Any:
+        self.sizes.append(len(commits))
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate()
+        return self._write(commits)
+
+    def held(self) -> Gate:
+        """Return a gate that holds the next write until it is opened."""
+        self._gate = Gate()
+        return self._gate
 
 
 def unavailable(*, outcome_unknown: bool) -> Callable[[Any], None]:
@@ -169,6 +184,36 @@ def attempt(function: Callable[..., Any], *arguments: Any, **options: Any) -> An
         return function(*arguments, **options)
     except Exception as error:
         return error
+
+
+def dispatch_together(
+    kernel: Kernel,
+    watch: Watch,
+    commands: Iterable[Command],
+    meanwhile: Callable[[], Any] = lambda: None,
+) -> list[Any]:
+    """Have all commands be in one durable write, the one after that of another aggregate.
+
+    Args:
+        kernel: of a store that is watched.
+        watch: of its store; the sizes noted before are forgotten.
+        commands: sent one after the other.
+        meanwhile: called when all are decided, and before they are written.
+
+    Returns:
+        What each command returned or raised.
+    """
+    watch.sizes.clear()
+    with watch.held() as gate:
+        first = kernel.submit(add("first", 0))
+        gate.wait()
+        waiting = [kernel.submit(command) for command in commands]
+        eventually(lambda: len(kernel._runtime.services.commits) == 1 + len(waiting))
+        meanwhile()
+    assert first.result(10).sequence == 1
+    outcomes = [attempt(one.result, 10) for one in waiting]
+    assert watch.sizes == [1, len(waiting)]
+    return outcomes
 
 
 def stop_aggregate(kernel: Kernel, aggregate_id: str = "a", aggregate_type: str = TYPE) -> None:

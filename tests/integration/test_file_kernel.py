@@ -1,23 +1,18 @@
-"""A Kernel on FileStore: group commit, and what is there after the process."""
+"""A Kernel on FileStore: lines of group commits, and disks that fail."""
 
 import json
 from contextlib import closing
 
 import pytest
-from kernel_helpers import TYPE, Gate, Watched, add
-from support import eventually
+from kernel_helpers import TYPE, Watch, add, dispatch_together
 
 from eskernel.errors import StoreUnavailable
 from eskernel_stores.file import FileStore
 
 
-class HeldStore(Watched, FileStore):
-    """A file log whose writes are watched, and held."""
-
-
 @pytest.fixture
 def store(tmp_path):
-    with closing(HeldStore(tmp_path)) as store:
+    with closing(FileStore(tmp_path)) as store:
         yield store
 
 
@@ -31,36 +26,15 @@ def lines(root):
 
 
 def test_commands_that_wait_are_lines_of_one_durable_write(start, store, tmp_path):
-    kernel, gate = start(), Gate()
-    store.before = gate
-    with gate:
-        first = kernel.submit(add("first", 0))
-        gate.wait()
-        one = [kernel.submit(add("one", number)) for number in range(5)]
-        others = [kernel.submit(add(f"other {number}", 0)) for number in range(5)]
-        eventually(lambda: len(kernel._runtime.services.commits) == 11)
-    assert first.result(10).sequence == 1
-    assert [future.result(10).sequence for future in one] == [1, 2, 3, 4, 5]
-    assert {future.result(10).sequence for future in others} == {1}
-    assert store.sizes == [1, 10]
+    watch, kernel = Watch(store), start()
+    one = [add("one", number) for number in range(5)]
+    others = [add(f"other {number}", 0) for number in range(5)]
+    done = dispatch_together(kernel, watch, [*one, *others])
+    assert [outcome.sequence for outcome in done] == [1, 2, 3, 4, 5, *[1] * 5]
     written = lines(tmp_path)
     assert [line["write"] for line in written] == [1, *[2] * 10]
     assert len({line["append"] for line in written}) == 11
     assert [line["sequence"] for line in written if line["stream"][1] == "one"] == [1, 2, 3, 4, 5]
-
-
-def test_an_account_is_there_for_the_next_kernel(start, store, tmp_path):
-    kernel = start()
-    for number in range(5):
-        kernel.dispatch(add("a", number, command_id=f"c-{number}"))
-    state = kernel.state_of(TYPE, "a")
-    kernel.stop()
-    store.close()
-    with closing(FileStore(tmp_path)) as again:
-        successor = start(event_store=again)
-        assert successor.state_of(TYPE, "a") == state
-        assert successor.dispatch(add("a", 4, command_id="c-4")).sequence == 5
-        successor.stop()
 
 
 def test_after_a_disk_failed_to_sync_dispatch_says_so_until_the_store_is_opened_again(

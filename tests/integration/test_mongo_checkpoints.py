@@ -13,11 +13,13 @@ from support import eventually
 from eskernel.contracts import CheckpointStore
 from eskernel.errors import CorruptStore, NotStorable, StaleEpoch, StoreUnavailable
 from eskernel.values import Checkpoint
-from eskernel_stores.mongo import MongoStore, large, large_documents
+from eskernel_stores.mongo import MongoStore
+from eskernel_stores.mongo.large import INLINE
+from eskernel_stores.mongo.large.values import PIECE
 
 NAME = "balances"
 UPDATE = b"findAndModify"
-LARGE = bytes(large.PIECE + 1000)
+LARGE = bytes(PIECE + 1000)
 
 
 @pytest.fixture
@@ -229,7 +231,7 @@ def test_what_makes_the_document_too_large_is_stored_elsewhere(
 
 
 def test_many_values_that_are_saved_at_once_are_stored_elsewhere(store, mongo_database):
-    state = bytes(large_documents.INLINE - 1000)
+    state = bytes(INLINE - 1000)
     slots = {f"slot {n}": made(n, 1, state) for n in range(30)}
     store.save_checkpoints(NAME, 1, slots)
     assert all(store.load_checkpoint(NAME, slot) == one for slot, one in slots.items())

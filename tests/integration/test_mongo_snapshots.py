@@ -6,9 +6,11 @@ from sql_helpers import OTHER, STREAM, race_processes, unavailable
 
 from eskernel.errors import CorruptStore, NotStorable
 from eskernel.values import Receipt, Snapshot
-from eskernel_stores.mongo import large, large_documents
+from eskernel_stores.mongo.large import INLINE
+from eskernel_stores.mongo.large.updates import PATIENCE
+from eskernel_stores.mongo.large.values import PIECE, LargeValues
 
-LARGE = bytes(large.PIECE + 1000)
+LARGE = bytes(PIECE + 1000)
 
 
 @pytest.fixture
@@ -21,10 +23,10 @@ def interleaved(store, monkeypatch):
     """Has something happen once, before large values are read or after they are written."""
 
     def interleaved(name, happens):
-        original = getattr(large.LargeValues, name)
+        original = getattr(LargeValues, name)
 
         def both(values, *arguments):
-            monkeypatch.setattr(large.LargeValues, name, original)
+            monkeypatch.setattr(LargeValues, name, original)
             if name == "read":
                 happens()
             result = original(values, *arguments)
@@ -32,7 +34,7 @@ def interleaved(store, monkeypatch):
                 happens()
             return result
 
-        monkeypatch.setattr(large.LargeValues, name, both)
+        monkeypatch.setattr(LargeValues, name, both)
 
     return interleaved
 
@@ -49,9 +51,7 @@ def kept(store, mongo_database, stream_id=STREAM):
 
 def wait_out_patience(mongo_database):
     """Have announced values be as old as those of a writer that was lost."""
-    mongo_database["snapshots"].update_many(
-        {}, {"$inc": {"loose.$[].since": -large_documents.PATIENCE - 1}}
-    )
+    mongo_database["snapshots"].update_many({}, {"$inc": {"loose.$[].since": -PATIENCE - 1}})
 
 
 def test_no_more_are_kept_than_asked_for(store, mongo_database):
@@ -111,7 +111,7 @@ def test_one_may_be_larger_than_a_document(store, mongo_database):
 
 
 def test_many_kept_at_once_do_not_make_the_document_too_large(store, mongo_database):
-    state = bytes(large_documents.INLINE - 1000)
+    state = bytes(INLINE - 1000)
     for sequence in range(1, 13):
         store.store(Snapshot(STREAM, sequence, state), keep=70)
     assert kept(store, mongo_database) == [*range(12, 0, -1)]

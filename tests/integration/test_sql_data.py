@@ -9,8 +9,8 @@ from eskernel.contracts import Commit
 from eskernel.errors import ConcurrencyConflict, CorruptStore, NotStorable
 from eskernel.values import Event, Range, Snapshot
 from eskernel_stores.batching import batch, prepared
+from eskernel_stores.bounds import LAST
 from eskernel_stores.sql import reading
-from eskernel_stores.sql.events import LAST
 
 
 @pytest.fixture

@@ -1,130 +1,23 @@
-"""A Kernel on SQLite and PostgreSQL: group commit, and races with others."""
-
-import threading
-from contextlib import closing
+"""A Kernel on SQLite and PostgreSQL: what it leaves in the tables."""
 
 import pytest
-from kernel_helpers import TYPE, Gate, Watched, add, attempt, snapshot_past, stop_aggregate
-from sql_helpers import append, log, logged, payloads, race_processes, rows
-from support import eventually, run_threads
-
-from eskernel.errors import ConcurrencyConflict
-from eskernel.values import Snapshot
-from eskernel_stores.sql import SqlStore
-
-STREAM = (TYPE, "a")
-
-
-class WatchedStore(Watched, SqlStore):
-    """A database whose writes are watched."""
+from kernel_helpers import TYPE, Watch, add, dispatch_together, snapshot_past, stop_aggregate
+from sql_helpers import rows
 
 
 @pytest.fixture
-def store(sql_url):
-    with closing(WatchedStore(sql_url)) as store:
-        yield store
+def store(sql_url, open_sql):
+    return open_sql(sql_url)
 
 
-def numbers(store, aggregate_id="a"):
-    return [payload["n"] for payload in payloads(store, (TYPE, aggregate_id))]
-
-
-def held(store):
-    """Hold the next durable write until the gate is opened."""
-    gate = Gate()
-
-    def before():
-        store.before = lambda: None
-        gate()
-
-    store.before = before
-    return gate
-
-
-def test_many_threads_share_durable_writes(start, store):
-    kernel = start()
-    gate = held(store)
-
-    def dispatch(index):
-        for number in range(10):
-            done = kernel.dispatch(add(f"of {index % 4}", number), timeout=20)
-            assert done.events[0].position is not None
-
-    with gate:
-        threads = threading.Thread(
-            target=run_threads, args=[lambda i=index: dispatch(i) for index in range(12)]
-        )
-        threads.start()
-        gate.wait()
-    threads.join(30)
-    assert len(logged(store)) == sum(store.sizes) == 120
-    assert len(store.sizes) < 120
-    for index in range(4):
-        assert kernel.state_of(TYPE, f"of {index}")[1] == 30
-
-
-def test_commands_queued_on_one_aggregate_are_appends_of_their_own_in_one_write(start, store):
-    kernel = start()
-    gate = held(store)
-    with gate:
-        first = kernel.submit(add("other", 0))
-        gate.wait()
-        waiting = [kernel.submit(add("a", number)) for number in range(8)]
-        eventually(lambda: len(kernel._runtime.services.commits) == 9)
-    assert first.result(10).sequence == 1
-    assert [one.result(10).sequence for one in waiting] == [*range(1, 9)]
-    assert store.sizes == [1, 8]
-    assert numbers(store) == [*range(8)]
+def test_commands_queued_on_one_aggregate_are_appends_of_their_own(start, store):
+    watch = Watch(store)
+    dispatch_together(start(), watch, [add("a", number) for number in range(8)])
     ((appends,),) = rows(
         store,
         "SELECT count(DISTINCT append_id) FROM eskernel_events WHERE aggregate_id = 'a'",
     )
     assert appends == 8
-
-
-def test_a_conflict_fails_no_neighbour_in_the_write(start, store, sql_url, open_sql):
-    kernel = start()
-    names = [f"s{number}" for number in range(6)]
-    for name in names:
-        kernel.dispatch(add(name, 0))
-    other = open_sql(sql_url)
-    store.sizes.clear()
-    gate = held(store)
-    with gate:
-        first = kernel.submit(add("first", 0))
-        gate.wait()
-        waiting = {name: kernel.submit(add(name, 1, expected_sequence=1)) for name in names}
-        eventually(lambda: len(kernel._runtime.services.commits) == 7)
-        append(other, (TYPE, "s3"), {"type": "added", "n": 9})
-    assert first.result(10)
-    outcomes = {name: attempt(one.result, 10) for name, one in waiting.items()}
-    assert store.sizes == [1, 6]
-    conflict = outcomes.pop("s3")
-    assert isinstance(conflict, ConcurrencyConflict)
-    assert (conflict.expected, conflict.actual) == (1, 2)
-    assert [outcome.sequence for outcome in outcomes.values()] == [2] * 5
-    assert kernel.dispatch(add("s3", 1)).sequence == 3
-    assert numbers(store, "s3") == [0, 9, 1]
-
-
-def test_a_command_that_lost_a_race_is_decided_again(start, store, sql_url, open_sql):
-    kernel = start()
-    kernel.dispatch(add("a", 1))
-    append(open_sql(sql_url), STREAM, {"type": "added", "n": 10})
-    done = kernel.dispatch(add("a", 100))
-    assert done.sequence == 3
-    assert kernel.state_of(TYPE, "a") == ({"total": 111, "count": 3}, 3)
-
-
-def test_a_snapshot_ahead_of_its_stream_is_ignored(start, store):
-    kernel = start(snapshot_interval=5)
-    for number in range(5):
-        kernel.dispatch(add("a", number))
-    snapshot_past(store, 5)
-    stop_aggregate(kernel)
-    good = store.load_latest(STREAM)
-    store.store(Snapshot(STREAM, 9, {"total": -1, "count": 9}, good.version), keep=2)
-    assert kernel.state_of(TYPE, "a") == ({"total": 10, "count": 5}, 5)
 
 
 def test_a_damaged_snapshot_is_replaced_by_the_events(start, store):
@@ -136,33 +29,3 @@ def test_a_damaged_snapshot_is_replaced_by_the_events(start, store):
     rows(store, "UPDATE eskernel_snapshots SET receipts = append_id FROM eskernel_events")
     assert kernel.state_of(TYPE, "a") == ({"total": 10, "count": 5}, 5)
     assert kernel.dispatch(add("a", 5)).sequence == 6
-
-
-def test_processes_that_hit_the_same_streams_in_opposite_orders_never_deadlock(sql_url, open_sql):
-    store = open_sql(sql_url)
-    said = race_processes(
-        4,
-        f"""
-        def work(index):
-            streams = [("t", str(number)) for number in range(6)][:: 1 if index % 2 else -1]
-            stored = 0
-            with closing(SqlStore({sql_url!r})) as store:
-                for number in range(40):
-                    heads = [store.fold(one, lambda n, _: n + 1, 0) for one in streams]
-                    results = store.append_batch(
-                        [
-                            Commit(one, made(one, head, [index, number]), head)
-                            for one, head in zip(streams, heads)
-                        ]
-                    )
-                    for result in results:
-                        assert type(result) is int or type(result) is ConcurrencyConflict, result
-                        stored += type(result) is int
-            say(stored)
-        """,
-    )
-    events = log(store)
-    assert len(events) == sum(map(int, said)) >= 240
-    for number in range(6):
-        own = [event.sequence for event in events if event.stream_id[1] == str(number)]
-        assert own == [*range(1, len(own) + 1)]

@@ -23,7 +23,7 @@ import msgpack
 from eskernel.errors import NotStorable
 from eskernel.values import Row
 from eskernel_stores.batching import Prepared
-from eskernel_stores.checking import check_text
+from eskernel_stores.checking import check_event
 
 FORMAT: Final = 1
 INDEX_BITS: Final = 20
@@ -31,9 +31,6 @@ INDEX_BITS: Final = 20
 
 MOST_EVENTS: Final = 1 << INDEX_BITS
 """Events in one append."""
-
-LAST: Final = 2**63 - 1
-"""The largest number of a sequence or a timestamp."""
 
 _FIELDS: Final = 6  # of an event
 _PREFIX_BYTES: Final = 64  # more than what stands before the body ever takes
@@ -115,16 +112,8 @@ def to_bytes(row: Row, _append_id: bytes) -> bytes:
     Raises:
         NotStorable: a text has NUL or a lone surrogate, or a number is too large.
     """
-    _, sequence, name, body, header, tags, time, by, _, _ = row
-    check_text("type", name)
-    for tag in tags:
-        check_text("tags", tag)
-    if by is not None:
-        check_text("command_id", by)
-    if not isinstance(time, int) or abs(time) > LAST:
-        raise NotStorable("timestamp", f"{time!r} is no whole number of 64 bits")
-    if not 0 < sequence <= LAST:
-        raise NotStorable("sequence", f"{sequence} is not within 1 to {LAST}")
+    check_event(row)
+    _, _, name, body, header, tags, time, by, _, _ = row
     packed: bytes = msgpack.packb((name, body, header, tags, time, by))
     return packed
 

@@ -9,9 +9,10 @@ from eskernel.contracts import Commit
 from eskernel.errors import StoreUnavailable
 from eskernel.values import Event, Range, StreamId
 from eskernel_stores.batching import Batch, Outcome, Prepared, Round, Written
+from eskernel_stores.bounds import LAST, bounds_of
 from eskernel_stores.checking import check_stream
 from eskernel_stores.heads import Heads
-from eskernel_stores.jetstream.appends import LAST, to_bytes, to_payloads
+from eskernel_stores.jetstream.appends import to_bytes, to_payloads
 from eskernel_stores.jetstream.connection import HEADER_BYTES, MOST_MESSAGES
 from eskernel_stores.jetstream.folding import LogFold, StreamFold, end_of
 from eskernel_stores.jetstream.freshness import Freshness
@@ -70,7 +71,7 @@ class JetStreamEvents:
     ) -> A:
         """Reduce a stream's events; see `EventStore.fold`."""
         check_stream(stream_id)
-        start, stop = _bounds(range)
+        start, stop = bounds_of(range)
         if start >= stop:
             return initial
         last = self._run(self._seeker.last(stream_id))
@@ -100,7 +101,7 @@ class JetStreamEvents:
         aggregate_types: Collection[str] | None,
     ) -> tuple[A, int]:
         """Reduce the log; see `EventStore.fold_all`."""
-        bounds = _bounds(range)
+        bounds = bounds_of(range)
         most = LAST if limit is None else limit
         fold = LogFold(self._prefix, bounds, most, types, aggregate_types, self._unpack)
         accumulator = initial
@@ -138,8 +139,3 @@ class JetStreamEvents:
         self._seeker.subject_of(commit.stream_id)  # is not too long
         room = self._connection.max_payload - HEADER_BYTES
         return to_payloads(commit, room, MOST_MESSAGES)
-
-
-def _bounds(range: Range) -> tuple[int, int]:
-    """Return the first number, at least 1, and the one after the last."""
-    return max(range.start, 1), LAST if range.stop is None else min(range.stop, LAST)

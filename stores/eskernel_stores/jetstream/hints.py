@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.hints import Tells
+from eskernel_stores.hints import HintListeners
 from eskernel_stores.jetstream.portal import Portal
 from eskernel_stores.jetstream.wires import Wires
 
@@ -29,7 +29,7 @@ class Hints:
         self._portal = portal
         self._wires = wires
         self._subject = f"{name}.hints"
-        self._tells = Tells()
+        self._tells = HintListeners()
         # Both are the loop's thread's alone.
         self._appended = False  # since the last message was sent
         self._sending: asyncio.Task[None] | None = None  # there is one if `_appended`

@@ -6,8 +6,8 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 from eskernel.errors import StoreUnavailable
@@ -63,11 +63,11 @@ class Portal:
             except RuntimeError as error:  # the loop was closed just now
                 handed_over = False
                 raise StoreUnavailable(_CLOSED) from error
-            return call.done.result()
+            return call.wait()
         except BaseException:
             if not handed_over:
                 call.drop()
-            elif not call.done.done():
+            elif not call.is_over:
                 with suppress(RuntimeError):  # the loop is closed, and `_serve` drops the call
                     self._loop.call_soon_threadsafe(call.cancel)
             raise
@@ -137,17 +137,27 @@ class _Call(Generic[T]):
         awaited: where the call is until it has ended.
 
     Attributes:
-        done: what it has returned or raised; set on the loop's thread.
+        is_over: whether it has been answered; set on the loop's thread.
         task: what runs; None before it has begun.
     """
 
-    __slots__ = ("_awaited", "_coroutine", "done", "task")
+    __slots__ = ("_answer", "_awaited", "_coroutine", "is_over", "task")
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], awaited: set[_Call[Any]]) -> None:
-        self.done: Future[T] = Future()
+        # Its methods are single steps of the interpreter: an exception that interrupts who waits
+        # leaves no lock behind, on which the loop would then wait for ever.
+        self._answer: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
+        self.is_over = False
         self._coroutine = coroutine
         self._awaited = awaited
         self.task: asyncio.Task[T] | None = None
+
+    def wait(self) -> T:
+        """Return or raise what the coroutine does."""
+        value, error = self._answer.get()
+        if error is not None:
+            raise error
+        return value  # type: ignore[return-value]
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin; on the loop's thread."""
@@ -169,17 +179,21 @@ class _Call(Generic[T]):
         begun = self.task is not None
         if not begun:
             self.drop()
-        if not self.done.done():
-            self.done.set_exception(StoreUnavailable(_CLOSED, outcome_unknown=begun))
+        if not self.is_over:
+            self._end(None, StoreUnavailable(_CLOSED, outcome_unknown=begun))
 
     def _finish(self, task: asyncio.Task[T]) -> None:
         self._awaited.discard(self)
         if task.cancelled():
             self.fail()
         elif (error := task.exception()) is not None:
-            self.done.set_exception(error)
+            self._end(None, error)
         else:
-            self.done.set_result(task.result())
+            self._end(task.result(), None)
+
+    def _end(self, value: T | None, error: BaseException | None) -> None:
+        self.is_over = True
+        self._answer.put((value, error))
 
 
 async def _nothing() -> None:

@@ -2,8 +2,8 @@
 
 `store` has the public class. Events: `chain` appends them, with `writing` and `turns`, as
 `documents`, and `reading` brings them back. Snapshots and checkpoints: `snapshots`, `checkpoints`
-and `leases`, in `large_documents`. Hints: `changes` and `watcher`. Everything reaches the servers
-through `client`, whose errors `failures` explains.
+and `leases`, in documents of `large`. Hints: `hints` and `watcher`. Everything reaches the servers
+through `database`, whose errors `failures` explains; `schema` makes the collections.
 """
 
 from eskernel_stores.mongo.store import MongoStore

@@ -37,9 +37,9 @@ from eskernel.errors import StoreUnavailable
 from eskernel.values import StreamId
 from eskernel_stores.batching import Prepared, Round, Written
 from eskernel_stores.heads import Head, Heads
-from eskernel_stores.mongo.client import Database, Documents
-from eskernel_stores.mongo.collections import EVENTS
+from eskernel_stores.mongo.database import Database, Documents
 from eskernel_stores.mongo.documents import end_of, of_stream
+from eskernel_stores.mongo.schema import EVENTS
 from eskernel_stores.mongo.turns import Turns
 from eskernel_stores.mongo.writing import Writing
 

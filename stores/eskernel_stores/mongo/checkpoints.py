@@ -14,9 +14,8 @@ from pymongo.read_concern import ReadConcern
 from eskernel.errors import CorruptStore, NotStorable, StaleEpoch
 from eskernel.values import Checkpoint, Lease
 from eskernel_stores.mongo import leases
-from eskernel_stores.mongo.client import Database, Document
-from eskernel_stores.mongo.large import Large
-from eskernel_stores.mongo.large_documents import (
+from eskernel_stores.mongo.database import Database, Document
+from eskernel_stores.mongo.large import (
     INLINE,
     TOGETHER,
     LargeDocuments,
@@ -24,6 +23,7 @@ from eskernel_stores.mongo.large_documents import (
     Parts,
     TooLarge,
 )
+from eskernel_stores.mongo.large.values import Large
 
 _LATEST: Final = ReadConcern("linearizable")
 """A primary that does not know yet that it was deposed must not answer with an old checkpoint."""

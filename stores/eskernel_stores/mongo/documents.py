@@ -15,14 +15,11 @@ from bson import Int64
 from eskernel.errors import CorruptStore, NotStorable
 from eskernel.values import Event, Row, StreamId
 from eskernel_stores.batching import Join, Prepared
-from eskernel_stores.checking import check_text
-from eskernel_stores.mongo.client import Document
+from eskernel_stores.checking import check_event
+from eskernel_stores.mongo.database import Document
 
 A = TypeVar("A")
 _new = tuple.__new__
-
-LAST: Final = 2**63 - 1
-"""The largest sequence or position: of 64 bits, as MongoDB's largest integer."""
 
 _NO_TAGS: Final = ()
 
@@ -45,21 +42,14 @@ def to_part(row: Row, append_id: bytes) -> Document:  # noqa: ARG001 - is the wh
     Raises:
         NotStorable: a text has NUL or a lone surrogate, or a number is too large.
     """
-    _, sequence, name, body, header, tags, time, by, _, _ = row
-    check_text("type", name)
-    if not isinstance(time, int) or abs(time) > LAST:
-        raise NotStorable("timestamp", f"{time!r} is no whole number of 64 bits")
-    if not 0 < sequence <= LAST:
-        raise NotStorable("sequence", f"{sequence} is not within 1 to {LAST}")
+    check_event(row)
+    _, _, name, body, header, tags, time, by, _, _ = row
     part: Document = {"type": name, "payload": body, "timestamp": time}
     if header:
         part["metadata"] = header
     if tags:
-        for tag in tags:
-            check_text("tags", tag)
         part["tags"] = list(tags)
     if by is not None:
-        check_text("command_id", by)
         part["command_id"] = by
     return part
 

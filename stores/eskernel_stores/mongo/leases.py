@@ -10,7 +10,7 @@ from typing import Final
 
 from eskernel.values import Lease
 from eskernel_stores.leases import Held
-from eskernel_stores.mongo.client import NOW, Document, Pipeline
+from eskernel_stores.mongo.database import NOW, Document, Pipeline
 
 NOBODYS: Final[Document] = Held()._asdict()
 """The fields of a lease that nobody has asked for yet."""

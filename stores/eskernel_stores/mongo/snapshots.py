@@ -8,8 +8,8 @@ from typing import Any
 from eskernel.codec import Codec
 from eskernel.errors import CorruptStore
 from eskernel.values import Receipt, Snapshot, StreamId
-from eskernel_stores.mongo.client import Database, Document
-from eskernel_stores.mongo.large_documents import INLINE, TOGETHER, LargeDocuments, Missing, Parts
+from eskernel_stores.mongo.database import Database, Document
+from eskernel_stores.mongo.large import INLINE, TOGETHER, LargeDocuments, Missing, Parts
 
 _PLAIN = Codec()
 _NEW = tuple.__new__

@@ -10,16 +10,14 @@ from eskernel.codec import Codec
 from eskernel.contracts import Commit
 from eskernel.values import SERVING, Checkpoint, Event, Lease, Range, Snapshot, StreamId
 from eskernel_stores.batching import Batch, Outcome, Prepared, Round, Written
+from eskernel_stores.bounds import bounds_of
 from eskernel_stores.checking import check_checkpoints, check_text
 from eskernel_stores.heads import Head
 from eskernel_stores.leases import check_seconds
 from eskernel_stores.mongo.chain import Chain
-from eskernel_stores.mongo.changes import Changes
 from eskernel_stores.mongo.checkpoints import MongoCheckpoints
-from eskernel_stores.mongo.client import Database
-from eskernel_stores.mongo.collections import prepare
+from eskernel_stores.mongo.database import Database
 from eskernel_stores.mongo.documents import (
-    LAST,
     end_of,
     events_of,
     filtered,
@@ -28,8 +26,9 @@ from eskernel_stores.mongo.documents import (
     of_stream,
     to_part,
 )
-from eskernel_stores.mongo.ends import Ends
-from eskernel_stores.mongo.reading import Reading
+from eskernel_stores.mongo.hints import Hints
+from eskernel_stores.mongo.reading import Ends, Reading
+from eskernel_stores.mongo.schema import prepare
 from eskernel_stores.mongo.snapshots import MongoSnapshots
 from eskernel_stores.urls import shown
 
@@ -74,7 +73,7 @@ class MongoStore:
             raise
         self._chain = Chain(self._database, timeout)
         self._ends = Ends()
-        self._changes = Changes(self._database)
+        self._hints = Hints(self._database)
         self._snapshots = MongoSnapshots(self._database, self._pack, self._unpack)
         self._checkpoints = MongoCheckpoints(self._database)
 
@@ -113,7 +112,7 @@ class MongoStore:
     ) -> A:
         """Reduce a stream's events; see `EventStore.fold`."""
         accumulator = initial
-        start, stop = _bounds(range)
+        start, stop = bounds_of(range)
         if start >= stop:
             return accumulator
         reading = Reading(self._database, "sequence", of_stream(stream_id))
@@ -141,7 +140,7 @@ class MongoStore:
     ) -> tuple[A, int]:
         """Reduce the log; see `EventStore.fold_all`."""
         accumulator = initial
-        start, stop = _bounds(range)
+        start, stop = bounds_of(range)
         if limit is not None:
             stop = min(stop, start + limit)  # positions have no holes
         reached = start - 1
@@ -200,17 +199,12 @@ class MongoStore:
 
         A server that is in no replica set gives no hints: there the function is never called.
         """
-        return self._changes.on_append(tell)
+        return self._hints.on_append(tell)
 
     def close(self) -> None:
         """Close the connections; what the store is asked after that raises StoreUnavailable."""
-        self._changes.close()
+        self._hints.close()
         self._database.close()
 
     def __repr__(self) -> str:
         return f"MongoStore({self._url})"
-
-
-def _bounds(range: Range) -> tuple[int, int]:
-    """Return the first number, at least 1, and the one after the last."""
-    return max(range.start, 1), LAST if range.stop is None else min(range.stop, LAST)

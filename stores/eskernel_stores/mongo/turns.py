@@ -15,7 +15,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.mongo.client import Database, Documents
+from eskernel_stores.mongo.database import Database, Documents
 
 REFUSALS: Final = 2
 """In a row, after which a writer says that it waits: one shows only that its end was old."""

@@ -11,8 +11,8 @@ import pymongo
 import structlog
 from pymongo.errors import OperationFailure
 
-from eskernel_stores.mongo.client import Database, Document
-from eskernel_stores.mongo.collections import EVENTS
+from eskernel_stores.mongo.database import Database, Document
+from eskernel_stores.mongo.schema import EVENTS
 
 INTERVAL: Final = 0.01
 """Seconds between two hints: all that is appended meanwhile shares one."""

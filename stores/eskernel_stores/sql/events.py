@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from eskernel.errors import CorruptStore, NotStorable
+from eskernel.errors import CorruptStore
 from eskernel.values import Event, Row, StreamId
-from eskernel_stores.checking import check_text
+from eskernel_stores.checking import check_event
 
 A = TypeVar("A")
 _new = tuple.__new__
@@ -18,9 +18,6 @@ Stored = tuple[Any, ...]
 
 Read = tuple[Any, ...]
 """The columns of `tables.EVENTS`, but for the append id, in order."""
-
-LAST: Final = 2**63 - 1
-"""The largest number the database knows."""
 
 _NO_TAGS: Final = ()
 _SEQUENCE: Final = 3  # its place in what is read
@@ -32,25 +29,13 @@ def to_columns(row: Row, append_id: bytes) -> Stored:
     Raises:
         NotStorable: a text has NUL or a lone surrogate, or a number is too large.
     """
+    check_event(row)
     (aggregate_type, aggregate_id), sequence, name, body, header, tags, time, by, _, _ = row
-    listed = _listed(tags) if tags else None
-    check_text("type", name)
-    if by is not None:
-        check_text("command_id", by)
-    if not isinstance(time, int) or abs(time) > LAST:
-        raise NotStorable("timestamp", f"{time!r} is no whole number of 64 bits")
-    if not 0 < sequence <= LAST:
-        raise NotStorable("sequence", f"{sequence} is not within 1 to {LAST}")
+    listed = json.dumps(tags, ensure_ascii=False) if tags else None
     return (
         *(aggregate_type, aggregate_id, sequence, name, body, header),
         *(listed, time, by, append_id),
     )
-
-
-def _listed(tags: Sequence[str]) -> str:
-    for tag in tags:
-        check_text("tags", tag)
-    return json.dumps(tags, ensure_ascii=False)
 
 
 def fold_rows(

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from eskernel_stores.hints import Tells
+from eskernel_stores.hints import HintListeners
 from eskernel_stores.sql.listener import Listener
 from eskernel_stores.sql.notifier import Notifier
 
@@ -32,7 +32,7 @@ class Notices:
         self._connect = partial(_connect, engine)
         self._notifier = Notifier(self._connect)
         self._pid = os.getpid()
-        self._tells = Tells()
+        self._tells = HintListeners()
         self._lock = threading.Lock()  # guards the rest, and that it fits to who is to be told
         self._closed = False
         self._listener: Listener | None = None  # there is one as long as somebody wants to be told

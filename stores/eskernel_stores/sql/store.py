@@ -13,11 +13,12 @@ from eskernel.codec import Codec
 from eskernel.contracts import Commit, HintingEventStore, TableTransaction
 from eskernel.values import SERVING, Checkpoint, Event, Lease, Range, Snapshot, StreamId
 from eskernel_stores.batching import Batch, Outcome, Prepared, Round, Written
+from eskernel_stores.bounds import LAST, bounds_of
 from eskernel_stores.checking import check_checkpoints, check_text
 from eskernel_stores.leases import check_seconds
 from eskernel_stores.sql import checkpoints, leases, reading, snapshots
 from eskernel_stores.sql.database import Backend, Database
-from eskernel_stores.sql.events import LAST, check_holes, fold_rows, to_columns
+from eskernel_stores.sql.events import check_holes, fold_rows, to_columns
 from eskernel_stores.sql.postgresql import PostgresqlBackend
 from eskernel_stores.sql.schema import prepare
 from eskernel_stores.sql.sqlite import SqliteBackend
@@ -109,7 +110,7 @@ class SqlStore:
     ) -> A:
         """Reduce a stream's events; see `EventStore.fold`."""
         accumulator = initial
-        start, stop = _bounds(range)
+        start, stop = bounds_of(range)
         while start < stop:
             with self._database.connect() as connection:
                 rows = reading.stream_page(connection, stream_id, start, stop)
@@ -134,7 +135,7 @@ class SqlStore:
     ) -> tuple[A, int]:
         """Reduce the log; see `EventStore.fold_all`."""
         accumulator = initial
-        start, stop = _bounds(range)
+        start, stop = bounds_of(range)
         left = LAST if limit is None else limit
         while start < stop and left > 0:
             count = min(left, reading.PAGE)
@@ -216,11 +217,6 @@ class SqlStore:
 
     def __repr__(self) -> str:
         return f"SqlStore({self._url!r})"
-
-
-def _bounds(range: Range) -> tuple[int, int]:
-    """Return the first number, at least 1, and the one after the last."""
-    return max(range.start, 1), LAST if range.stop is None else min(range.stop, LAST)
 
 
 def _checked(url: str | URL) -> URL:

@@ -3,10 +3,13 @@
 import asyncio
 import ctypes
 import os
+import random
+import signal
 import threading
+from contextlib import suppress
 
 import pytest
-from support import eventually, run_threads
+from support import eventually, new_seed, run_threads
 
 from eskernel.errors import StoreUnavailable
 from eskernel_stores.jetstream.portal import Portal
@@ -49,43 +52,74 @@ def test_errors_reach_who_waits(portal):
         portal.run(failed(LookupError("here")))
 
 
-def test_an_interrupted_thread_cancels_what_it_waited_for_and_nothing_else(portal):
-    begun, cancelled = threading.Event(), threading.Event()
-    caught = []
+@pytest.fixture
+def interrupting():
+    """Has signals interrupt the main thread, and returns what has one sent to it."""
+
+    def interrupt(*_):
+        raise Interruption
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    yield lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_who_is_interrupted_cancels_what_it_waited_for_and_nothing_else(portal, interrupting):
+    cancelled = threading.Event()
 
     async def wait():
-        begun.set()
+        interrupting()
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             cancelled.set()
             raise
 
-    def ask():
-        try:
-            portal.run(wait())
-        except Interruption as interruption:
-            caught.append(interruption)
+    with pytest.raises(Interruption):
+        portal.run(wait())
+    assert cancelled.wait(5)
+    assert portal.run(returned(1)) == 1
+    eventually(lambda: not portal._awaited)
 
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    assert begun.wait(5)
+
+def test_who_is_interrupted_at_any_moment_leaves_the_rest_to_go_on(portal):
+    chance = random.Random(new_seed())
+    over = threading.Event()
+    turns = []
+
+    def ask():
+        while not over.is_set():
+            try:
+                turns.append(portal.run(returned(1)))
+            except Interruption:
+                turns.append(0)
+
+    threads = [threading.Thread(target=guarded, args=(ask,), daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(300):
+        victim = chance.choice(threads)
+        if victim.is_alive():
+            interrupt(victim)
+        assert portal.run(returned(2)) == 2
+    over.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert 1 in turns
+    assert portal.run(returned(3)) == 3
+
+
+def guarded(function):
+    """Run a function; an exception that comes before or after it is nobody's."""
+    with suppress(Interruption):
+        function()
+
+
+def interrupt(thread):
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(thread.ident), ctypes.py_object(Interruption)
     )
-    eventually(lambda: _woken(portal, thread))
-    assert caught
-    assert cancelled.wait(5)
-    assert portal.run(returned(1)) == 1
-    assert not portal._awaited
-
-
-def _woken(portal, thread):
-    """Wake a thread that waits for a lock, which no exception of ours interrupts."""
-    for call in [*portal._awaited]:
-        with call.done._condition:
-            call.done._condition.notify_all()
-    return not thread.is_alive()
 
 
 def test_closing_answers_whoever_waits(monkeypatch):

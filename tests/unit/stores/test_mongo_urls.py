@@ -6,7 +6,7 @@ import pytest
 
 from eskernel.errors import StoreUnavailable
 from eskernel_stores.mongo import MongoStore
-from eskernel_stores.mongo.client import Database
+from eskernel_stores.mongo.database import Database
 
 
 def database(url):

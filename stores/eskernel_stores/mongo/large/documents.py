@@ -28,9 +28,9 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.mongo.client import Database, Document, Documents, Pipeline
-from eskernel_stores.mongo.large import Large, LargeValues
-from eskernel_stores.mongo.large_updates import PATIENCE, announced, announcing, pointing
+from eskernel_stores.mongo.database import Database, Document, Documents, Pipeline
+from eskernel_stores.mongo.large.updates import PATIENCE, announced, announcing, pointing
+from eskernel_stores.mongo.large.values import Large, LargeValues
 
 INLINE: Final = 256 * 1024
 """Bytes above which a value is large."""

@@ -1,6 +1,6 @@
 """Values too large for the document they belong to, in pieces that are documents of their own.
 
-What points at them, and when they are deleted: see `large_documents`.
+What points at them, and when they are deleted: see `documents`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import uuid4
 from bson import Binary
 from pymongo.errors import DuplicateKeyError
 
-from eskernel_stores.mongo.client import Database, Documents
+from eskernel_stores.mongo.database import Database, Documents
 
 PIECE: Final = 4 * 1024 * 1024
 """Bytes of a piece; a server takes documents of up to 16 MB."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from pymongo.errors import OperationFailure
 
-from eskernel_stores.mongo.client import Database
+from eskernel_stores.mongo.database import Database
 
 EVENTS: Final = "events"
 """One document for each append; see `documents`."""

@@ -1,4 +1,4 @@
-"""Changes: the functions to call after appends, and the thread that calls them."""
+"""Hints: the functions to call after appends, and the thread that calls them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from eskernel_stores.hints import Tells
-from eskernel_stores.mongo.client import Database
+from eskernel_stores.hints import HintListeners
+from eskernel_stores.mongo.database import Database
 from eskernel_stores.mongo.watcher import Watcher
 
 
-class Changes:
+class Hints:
     """Receives the hints of one store, on a thread that starts when it is needed.
 
     Args:
@@ -20,7 +20,7 @@ class Changes:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._tells = Tells()
+        self._tells = HintListeners()
         self._lock = threading.Lock()  # guards the rest, and that it fits to the functions
         self._closed = False
         self._watcher: Watcher | None = None  # there is one as long as there are functions

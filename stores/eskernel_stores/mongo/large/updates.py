@@ -1,12 +1,12 @@
-"""Updates of a document's list of large values that no entry points at; see `large_documents`."""
+"""Updates of a document's list of large values that no entry points at; see `documents`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
-from eskernel_stores.mongo.client import NOW, Document, Pipeline
-from eskernel_stores.mongo.large import Large
+from eskernel_stores.mongo.database import NOW, Document, Pipeline
+from eskernel_stores.mongo.large.values import Large
 
 PATIENCE: Final = 600.0
 """Seconds that a writer has between announcing a value and pointing at it."""

@@ -1,0 +1,13 @@
+"""Documents with entries whose values may be larger than MongoDB's 16 MB; see `documents`."""
+
+from eskernel_stores.mongo.large.documents import (
+    INLINE,
+    TOGETHER,
+    LargeDocuments,
+    Missing,
+    Parts,
+    TooLarge,
+)
+from eskernel_stores.mongo.large.values import Large
+
+__all__ = ["INLINE", "TOGETHER", "Large", "LargeDocuments", "Missing", "Parts", "TooLarge"]
