@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,8 +158,11 @@ def wait_for_some(bank: Bank) -> None:
     """Wait until each kernel has had more deposits accepted."""
     wanted = {kernel: accepted(kernel) + SOME for kernel in bank.kernels}
     for kernel, number in wanted.items():
-        enough = partial(lambda kernel, number: accepted(kernel) >= number, kernel, number)
-        wait_until(f"{kernel.name} deposits", enough, PATIENCE)
+        wait_until(
+            f"{kernel.name} deposits",
+            lambda kernel=kernel, number=number: accepted(kernel) >= number,
+            PATIENCE,
+        )
 
 
 def accepted(kernel: KernelProcess) -> int:

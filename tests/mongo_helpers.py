@@ -7,10 +7,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from cutting_proxy import CuttingProxy
-from sql_helpers import STREAM, made
+from store_helpers import STREAM, made
 
+from eskernel.values import Checkpoint
 from eskernel_stores.mongo import MongoStore
+from eskernel_stores.mongo.large.values import PIECE
 
+NAME = "balances"
+LARGE = bytes(PIECE + 1000)
+"""A state of two pieces."""
 HASTE = 1.5
 """Seconds; enough for a server that is there, on a busy machine too."""
 
@@ -18,6 +23,11 @@ HASTE = 1.5
 def hasty_mongo(url: str) -> MongoStore:
     """Return a store that does not wait until a server that stays away is back."""
     return MongoStore(url, timeout=HASTE)
+
+
+def checkpoint(position: int, epoch: int = 0, state: bytes = b"\x81\xa1b\x05") -> Checkpoint:
+    """Return a checkpoint, whose version looks like a field of the server's language."""
+    return Checkpoint(position, "$v1", state, b"\x90", epoch)
 
 
 def send(
@@ -30,12 +40,6 @@ def send(
     """Append events that follow upon a sequence, and return the last position."""
     events = made(stream_id, expected, *payloads)
     return store.append(stream_id, events, expected_sequence=expected, append_id=append_id)
-
-
-def far_url(url: str, proxy: CuttingProxy) -> str:
-    """Return the URL of a database as it is reached through a proxy, and in no other way."""
-    name = url.rpartition("/")[2]
-    return f"mongodb://127.0.0.1:{proxy.port}/{name}?directConnection=true"
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,8 +18,9 @@ from urllib.parse import quote
 
 import psutil
 import psycopg
+from free_ports import free_ports
 from postgresql_wheel import copied, installation, is_open_to_all, unprivileged
-from support import eventually
+from support import eventually, is_alive
 from watcher import Watcher
 
 VARIABLE = "ESKERNEL_TEST_POSTGRESQL"
@@ -102,7 +102,7 @@ class PostgresServer(PostgresDatabase):
         self._log = self.folder / "log"
         self._data = self.folder / "data"
         self._initialize()
-        self.port = _free_port()
+        (self.port,) = free_ports(1)
         super().__init__(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
 
     @property
@@ -198,13 +198,6 @@ def _temporary_folder() -> str:
     raise RuntimeError("no temporary folder is open to all and has a short enough name; set TMPDIR")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _kill_with_children(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGSTOP)  # no new children from here on
     children = psutil.Process(process.pid).children(recursive=True)
@@ -212,11 +205,3 @@ def _kill_with_children(process: subprocess.Popen[bytes]) -> None:
     for child in children:
         child.kill()
     eventually(lambda: not any(is_alive(child) for child in children), timeout=30)
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Return whether a process still does anything; one that waits to be buried does not."""
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
+import psutil
+
 
 def eventually(predicate: Callable[[], Any], timeout: float = 5) -> Any:
     """Return the predicate's first true value.
@@ -51,6 +53,14 @@ def run_threads(*targets: Callable[[], Any], timeout: float = 20) -> None:
         assert not thread.is_alive(), f"a thread hangs after {timeout} seconds"
     if errors:
         raise errors[0]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process still does anything; one that waits to be buried does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

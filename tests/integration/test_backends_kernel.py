@@ -5,7 +5,7 @@ import threading
 import pytest
 from backends import DURABLE, SHARED
 from kernel_helpers import TYPE, Watch, add, dispatch_together, snapshot_past, stop_aggregate
-from sql_helpers import append, log, logged, payloads, race_processes
+from store_helpers import append, log, logged, payloads, race_processes
 from support import run_threads
 
 from eskernel.errors import ConcurrencyConflict

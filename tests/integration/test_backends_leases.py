@@ -4,7 +4,7 @@ import time
 
 import pytest
 from backends import SERVERS, SHARED
-from sql_helpers import race_processes, run_program, unavailable
+from store_helpers import race_processes, run_program, unavailable
 
 from eskernel.contracts import CheckpointStore
 from eskernel.errors import NotStorable, StaleEpoch
@@ -45,12 +45,12 @@ def test_eight_processes_get_the_first_lease_of_a_name_once(backend_url, store):
         f"""
         def work(index):
             with closing(open_patiently({backend_url!r})) as store:
-                for number in range(20):
+                for number in range(10):
                     lease = store.acquire_lease(f"name {{number}}", f"owner {{index}}", 600)
                     say(f"{{number}} {{lease.epoch}} {{lease.owner}}")
         """,
     )
-    assert len(said) == 8 * 20
+    assert len(said) == 8 * 10
     told = {}
     for line in said:
         number, rest = line.split(" ", 1)
@@ -61,14 +61,14 @@ def test_eight_processes_get_the_first_lease_of_a_name_once(backend_url, store):
 
 def test_processes_that_hand_a_lease_on_never_share_an_epoch(backend_url, store):
     said = race_processes(
-        6,
+        5,
         f"""
         import time
 
         def work(index):
             with closing(open_patiently({backend_url!r})) as store:
                 taken, deadline = 0, time.monotonic() + 60
-                while taken < 4:
+                while taken < 3:
                     assert time.monotonic() < deadline
                     lease = store.acquire_lease("balances", f"owner {{index}}", 600)
                     if lease.owner != f"owner {{index}}":
@@ -85,8 +85,8 @@ def test_processes_that_hand_a_lease_on_never_share_an_epoch(backend_url, store)
         """,
         timeout=90,
     )
-    assert sorted(map(int, said)) == [*range(1, 25)]
-    assert store.load_checkpoint(NAME).position == 24
+    assert sorted(map(int, said)) == [*range(1, 16)]
+    assert store.load_checkpoint(NAME).position == 15
 
 
 def test_processes_that_save_slots_of_their_own_lose_none(backend_url, store):
@@ -95,14 +95,14 @@ def test_processes_that_save_slots_of_their_own_lose_none(backend_url, store):
         f"""
         def work(index):
             with closing(open_patiently({backend_url!r})) as store:
-                for position in range(20):
+                for position in range(10):
                     one = Checkpoint(position, "v", bytes({LARGE} * (index % 2)))
                     store.save_checkpoints("balances", 1, {{f"slot {{index}}": one}})
         """,
     )
     for index in range(4):
         found = store.load_checkpoint(NAME, f"slot {index}")
-        assert found == Checkpoint(19, "v", bytes(LARGE * (index % 2)), b"", 1)
+        assert found == Checkpoint(9, "v", bytes(LARGE * (index % 2)), b"", 1)
 
 
 def test_a_process_that_was_taken_over_stores_nothing(backend_url, store):

@@ -16,7 +16,7 @@ from jetstream_buckets import (
     large,
     made,
 )
-from sql_helpers import unavailable
+from store_helpers import unavailable
 from support import eventually
 
 from eskernel.errors import StoreUnavailable
@@ -109,13 +109,6 @@ def test_a_race_that_is_lost_for_too_long_is_given_up(store, monkeypatch):
     assert not error.outcome_unknown
     store._service.connection.last = last
     assert store.load_checkpoint(NAME) is None
-
-
-def test_a_closed_store_says_so_to_every_call(nats_url):
-    store = JetStreamStore(nats_url)
-    store.close()
-    for call in calls_of(store):
-        assert "closed" in str(unavailable(call))
 
 
 def test_what_a_server_says_that_has_been_replaced_is_not_believed(store, other):

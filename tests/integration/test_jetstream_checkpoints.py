@@ -15,7 +15,6 @@ from jetstream_buckets import (
 )
 from support import run_threads
 
-from eskernel.contracts import CheckpointStore
 from eskernel.errors import CorruptStore, NotStorable
 from eskernel_stores.jetstream import JetStreamStore
 from eskernel_stores.jetstream.records import pack, packed, unpacked
@@ -39,20 +38,6 @@ def other(nats_url, store):
 def records(url):
     """Return the keys in the bucket that are neither of chunks nor of readers."""
     return {key for key in subjects_of(url, "checkpoints") if ".chunk." not in key} - {"read"}
-
-
-def test_it_is_a_store_of_checkpoints(store):
-    assert isinstance(store, CheckpointStore)
-
-
-def test_stores_that_save_slots_of_their_own_lose_none(store, other):
-    def save(one, slot):
-        for position in range(15):
-            one.save_checkpoints(NAME, 1, {slot: made(position)})
-
-    run_threads(*(partial(save, (store, other)[slot % 2], f"slot {slot}") for slot in range(6)))
-    found = [store.load_checkpoint(NAME, f"slot {slot}") for slot in range(6)]
-    assert found == [made(14, 1)] * 6
 
 
 def test_stores_that_replace_a_large_checkpoint_leave_no_chunks_behind(nats_url, store, other):
@@ -110,21 +95,6 @@ def test_a_checkpoint_that_no_batch_can_hold_is_refused(nats_url, store):
         store.save_checkpoints(NAME, 1, {"a": made(2), "serving": large(2, size=2 * MB)})
     assert store.load_checkpoint(NAME) == made(1, 1)
     assert records(nats_url) == {"balances.lease", "balances.slot.serving"}
-
-
-def test_a_name_that_cannot_be_stored_is_refused(nats_url, store):
-    for name in ("\ud800", "a\0b", 5, None):
-        for call in (
-            partial(store.load_checkpoint, name),
-            partial(store.load_checkpoint, NAME, name),
-            partial(store.save_checkpoints, name, 1, {"a": made(1)}),
-            partial(store.save_checkpoints, NAME, 1, {name: made(1)}),
-            partial(store.acquire_lease, name, "first", 5),
-            partial(store.acquire_lease, NAME, name, 5),
-        ):
-            with pytest.raises(NotStorable):
-                call()
-    assert records(nats_url) == set()
 
 
 def test_a_damaged_checkpoint_is_not_read_and_may_be_replaced(nats_url, store):

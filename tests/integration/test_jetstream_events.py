@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import msgpack
 import nats as nats_client
 import pytest
-from sql_helpers import (
+from store_helpers import (
     OTHER,
     STREAM,
     append,
@@ -390,6 +390,7 @@ def test_a_forked_child_is_told_to_open_its_own(store, nats_url):
     assert payloads(store) == ["x", "y"]
 
 
+@pytest.mark.stress
 def test_interrupted_threads_leave_the_store_usable(store):
     chance = random.Random(new_seed())
     main = threading.main_thread()

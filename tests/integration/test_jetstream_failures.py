@@ -3,16 +3,10 @@
 from contextlib import closing
 
 import pytest
-from jetstream_load import Load
+from kernel_helpers import attempt
+from kernel_load import Load
 from nats_servers import events_of
-from sql_helpers import (
-    STREAM,
-    append,
-    every_call_unavailable,
-    made,
-    payloads,
-    unavailable,
-)
+from store_helpers import STREAM, append, every_call_unavailable, made, payloads, unavailable
 from support import eventually
 
 from eskernel_stores.jetstream import JetStreamStore
@@ -55,8 +49,17 @@ def test_each_node_may_be_killed_in_turn(load, cluster, nats_url):
 
 def test_a_leader_that_is_cut_off_is_left_by_its_clients(load, cluster, nats_url):
     leader = cluster.leader_of(events_of(nats_url))
-    cluster.cut_off(leader)
-    load.go_on()
+    with closing(JetStreamStore(cluster.url_through(leader, nats_url), timeout=3)) as idle:
+        append(idle, STREAM, "before")
+        cluster.cut_off(leader)
+        load.go_on()
+        # From now on it answers that it can do nothing, which is no answer either.
+        cut_off = cluster.nodes[leader]
+        eventually(lambda: cut_off.meta_leader() is None, timeout=30)
+        eventually(lambda: cut_off.replicas(events_of(nats_url)) is None, timeout=30)
+        eventually(lambda: attempt(payloads, idle) == ["before"], timeout=20)
+        append(idle, STREAM, "after")
+        assert payloads(idle) == ["before", "after"]
     cluster.heal(leader)
     cluster.wait_until_replicated(events_of(nats_url))
     load.go_on()

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import structlog
 from cutting_proxy import CuttingProxy
-from sql_helpers import OTHER, STREAM, append, made, payloads
+from store_helpers import OTHER, STREAM, append, made, payloads
 from support import eventually
 
 from eskernel.contracts import Commit

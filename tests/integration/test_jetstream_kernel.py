@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 from kernel_helpers import TYPE, Watch, add, dispatch_together
-from sql_helpers import append, log, made, payloads
+from store_helpers import append, log, made, payloads
 
 from eskernel.errors import ConcurrencyConflict
 from eskernel_stores.jetstream import JetStreamStore

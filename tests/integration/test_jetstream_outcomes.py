@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from cutting_proxy import CuttingProxy
-from sql_helpers import OTHER, STREAM, append, log, made, payloads, unavailable
+from store_helpers import OTHER, STREAM, append, log, made, payloads, unavailable
 from support import eventually
 
 from eskernel.contracts import Commit

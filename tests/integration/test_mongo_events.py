@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 from mongo_helpers import send
-from sql_helpers import (
+from store_helpers import (
     OTHER,
     STREAM,
     append,

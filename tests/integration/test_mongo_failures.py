@@ -1,15 +1,17 @@
 """MongoDB fails: what callers are told, and that stores and kernels work again by themselves."""
 
+import contextvars
 import random
 import threading
-from contextlib import closing, contextmanager
+import time
+from contextlib import contextmanager
 
+import pymongo
 import pytest
-from cutting_proxy import CuttingProxy
-from jetstream_load import Load
 from kernel_helpers import TYPE, add, attempt, stop_aggregate
-from mongo_helpers import far_url, lost
-from sql_helpers import (
+from kernel_load import Load
+from mongo_helpers import lost
+from store_helpers import (
     OTHER,
     STREAM,
     append,
@@ -38,27 +40,19 @@ def store(mongo_url, open_mongo):
 
 
 @pytest.fixture
-def proxy(mongo_to_kill):
-    with closing(CuttingProxy(mongo_to_kill.port)) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def far_store(proxy, mongo_url, store, open_mongo):
+def far_store(store, open_far_mongo):
     """A store that reaches the server through the proxy, and has."""
-    far_store = open_mongo(far_url(mongo_url, proxy))
+    far_store = open_far_mongo()
     assert logged(far_store) == ["before"]
-    yield far_store
-    far_store.close()  # before the proxy
+    return far_store
 
 
 @pytest.fixture
-def hasty(proxy, mongo_url, store, open_mongo):
+def hasty(store, open_far_mongo):
     """One that soon gives up."""
-    hasty = open_mongo(far_url(mongo_url, proxy), timeout=1)
+    hasty = open_far_mongo(timeout=1)
     append(hasty, OTHER, "also before")
-    yield hasty
-    hasty.close()
+    return hasty
 
 
 def test_a_server_that_restarts_is_met_again_without_a_failure(store, mongo_to_kill):
@@ -107,16 +101,16 @@ def reached(function, *arguments, **options):
 
 
 @pytest.mark.parametrize("forwarded", [True, False])
-def test_an_append_that_is_cut_off_is_stored_once(far_store, proxy, forwarded):
-    proxy.rules = [(INSERT, forwarded)]
+def test_an_append_that_is_cut_off_is_stored_once(far_store, mongo_proxy, forwarded):
+    mongo_proxy.rules = [(INSERT, forwarded)]
     assert append(far_store, STREAM, "x", "y") == 3
-    assert proxy.rules == []
+    assert mongo_proxy.rules == []
     assert logged(far_store) == ["before", "x", "y"]
 
 
 @pytest.mark.parametrize("forwarded", [True, False])
-def test_a_batch_that_is_cut_off_is_stored_once(far_store, proxy, forwarded):
-    proxy.rules = [(INSERT, forwarded)]
+def test_a_batch_that_is_cut_off_is_stored_once(far_store, mongo_proxy, forwarded):
+    mongo_proxy.rules = [(INSERT, forwarded)]
     results = far_store.append_batch(
         [
             Commit(STREAM, made(STREAM, 0, "x"), 0),
@@ -125,7 +119,7 @@ def test_a_batch_that_is_cut_off_is_stored_once(far_store, proxy, forwarded):
             Commit(OTHER, made(OTHER, 1, "z"), 1),
         ]
     )
-    assert proxy.rules == []
+    assert mongo_proxy.rules == []
     assert [results[0], results[2]] == [2, 3]
     assert [type(results[n]) for n in (1, 3)] == [ConcurrencyConflict] * 2
     assert logged(far_store) == ["before", "x", "y"]
@@ -133,9 +127,9 @@ def test_a_batch_that_is_cut_off_is_stored_once(far_store, proxy, forwarded):
 
 @pytest.mark.parametrize("forwarded", [True, False])
 def test_an_append_that_stays_lost_has_an_unknown_outcome_until_it_is_repeated(
-    store, hasty, proxy, forwarded
+    store, hasty, mongo_proxy, forwarded
 ):
-    with lost(proxy, INSERT, forwarded):
+    with lost(mongo_proxy, INSERT, forwarded):
         assert unavailable(hasty.append, STREAM, made(STREAM, 0, "x"), **AGAIN).outcome_unknown
         error = unavailable(hasty.append, STREAM, made(STREAM, 0, "y"), expected_sequence=0)
         assert not error.outcome_unknown
@@ -147,8 +141,8 @@ def test_an_append_that_stays_lost_has_an_unknown_outcome_until_it_is_repeated(
     assert [event.position for event in log(store)] == [1, 2, 3, 4]
 
 
-def test_what_was_never_sent_is_known_not_to_be_stored(store, hasty, proxy):
-    with lost(proxy, FIND, forwarded=False):
+def test_what_was_never_sent_is_known_not_to_be_stored(store, hasty, mongo_proxy):
+    with lost(mongo_proxy, FIND, forwarded=False):
         unavailable(hasty.last_position)
         error = unavailable(hasty.append, STREAM, made(STREAM, 0, "x"), expected_sequence=0)
         assert not error.outcome_unknown
@@ -239,14 +233,27 @@ def test_a_kernel_under_load_goes_on_after_the_server_was(
     load.check(store, open_mongo(mongo_url))
 
 
-def test_a_kernel_under_load_goes_on_while_connections_are_cut(start, open_mongo, mongo_url, proxy):
+def test_a_kernel_under_load_goes_on_while_connections_are_cut(
+    start, open_mongo, mongo_url, open_far_mongo, mongo_proxy
+):
     """Before the server gets what is sent, and before its answer is passed on."""
     rng = random.Random(new_seed())
-    store = open_mongo(far_url(mongo_url, proxy))
+    store = open_far_mongo()
     with kernel_and_load(start, store) as load:
         for _ in range(10):
-            proxy.rules.append((rng.choice([INSERT, INSERT, FIND]), rng.random() < 0.5))
-            eventually(lambda: not proxy.rules, timeout=20)
+            mongo_proxy.rules.append((rng.choice([INSERT, INSERT, FIND]), rng.random() < 0.5))
+            eventually(lambda: not mongo_proxy.rules, timeout=20)
             load.go_on(rng.randrange(5))
     load.check(open_mongo(mongo_url))
-    store.close()
+
+
+def test_what_interrupted_the_driver_leaves_no_deadline_in_the_thread(store):
+    """As if an exception had arrived at the end of the driver's `timeout.__enter__`."""
+
+    def interrupted():
+        pymongo.timeout(0.001).__enter__()
+        time.sleep(0.01)
+        append(store, OTHER, "after")
+        return payloads(store, OTHER)
+
+    assert contextvars.copy_context().run(interrupted) == ["before", "after"]

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import structlog
-from sql_helpers import OTHER, STREAM, append, logged, made, start_program
+from store_helpers import OTHER, STREAM, append, logged, made, start_program
 from support import eventually
 
 from eskernel.contracts import HintingEventStore

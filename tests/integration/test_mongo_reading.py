@@ -2,7 +2,7 @@
 
 import pytest
 from mongo_helpers import send
-from sql_helpers import OTHER, STREAM, listed, log, logged, payloads
+from store_helpers import OTHER, STREAM, listed, log, logged, payloads
 
 from eskernel.errors import CorruptStore
 from eskernel.values import Range
@@ -83,6 +83,14 @@ def test_readers_begin_and_end_within_appends(store):
             found, reached = store.fold_all(listed, [], Range(start), limit=limit)
             assert [event.position for event in found] == [*range(start, min(start + limit, 13))]
             assert reached == max(min(start + limit - 1, 12), start - 1)
+
+
+def test_who_asked_beyond_the_end_misses_nothing_of_an_append_over_that_place(store):
+    send(store, 0, 1, 2)
+    assert store.fold_all(listed, [], Range(5)) == ([], 4)
+    send(store, 2, 3, 4, 5, 6)
+    found, reached = store.fold_all(listed, [], Range(5))
+    assert ([event.position for event in found], reached) == ([5, 6], 6)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import bson
 import pytest
-from sql_helpers import OTHER, STREAM, race_processes, unavailable
+from store_helpers import OTHER, STREAM, race_processes, unavailable
 
 from eskernel.errors import CorruptStore, NotStorable
 from eskernel.values import Receipt, Snapshot

@@ -28,7 +28,7 @@ from projection_helpers import (
     run_to_end,
     stored,
 )
-from sql_helpers import run_program
+from store_helpers import run_program
 
 from eskernel.projections.audit import audit
 from eskernel.projections.projector import Projector

@@ -23,7 +23,8 @@ from projection_helpers import (
     run_to_end,
     stored,
 )
-from sql_helpers import rows, start_program
+from sql_rows import rows
+from store_helpers import start_program
 from support import eventually
 
 from eskernel.projections.audit import audit
@@ -158,7 +159,7 @@ from projection_helpers import *
 from domains import bank_account
 from eskernel import Kernel
 
-store = SqlStore({url!r})
+store = open_store({url!r})
 chosen = Projection({module}(), lease_seconds={lease}, checkpoint_seconds=0.05)
 with Kernel({{"bank_account": bank_account}}, store, projections={{"noting": chosen}}) as kernel:
     kernel.projection("noting").wait_for(1, 20)

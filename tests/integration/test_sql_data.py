@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from sql_helpers import OTHER, STREAM, append, listed, log, logged, made, payloads, rows
+from sql_rows import rows
+from store_helpers import OTHER, STREAM, append, listed, log, logged, made, payloads
 
 from eskernel.contracts import Commit
 from eskernel.errors import ConcurrencyConflict, CorruptStore, NotStorable

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from cutting_proxy import CuttingProxy
 from sql_dumps import schema_of
-from sql_helpers import (
+from sqlalchemy import make_url
+from store_helpers import (
     OTHER,
     STREAM,
     append,
@@ -21,7 +22,6 @@ from sql_helpers import (
     made,
     unavailable,
 )
-from sqlalchemy import make_url
 from support import eventually
 
 from eskernel.contracts import Commit

@@ -2,7 +2,7 @@
 
 import pytest
 from kernel_helpers import TYPE, Watch, add, dispatch_together, snapshot_past, stop_aggregate
-from sql_helpers import rows
+from sql_rows import rows
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from contextlib import closing
 import psycopg
 import pytest
 from kernel_helpers import TYPE, add, attempt, stop_aggregate
-from sql_helpers import logged, payloads
+from store_helpers import logged, payloads
 from support import eventually, run_threads
 
 from eskernel.errors import StoreUnavailable

@@ -3,7 +3,7 @@
 from contextlib import closing
 
 import psycopg
-from sql_helpers import OTHER, STREAM, append, logged, unavailable
+from store_helpers import OTHER, STREAM, append, logged, unavailable
 
 from eskernel_stores.sql import SqlStore
 

@@ -7,7 +7,7 @@ from contextlib import closing
 import psycopg
 import pytest
 import structlog
-from sql_helpers import OTHER, STREAM, append, made, start_program
+from store_helpers import OTHER, STREAM, append, made, start_program
 from support import eventually, run_threads
 
 from eskernel.contracts import HintingEventStore
@@ -86,7 +86,7 @@ def test_an_append_of_another_process_tells_within_100_milliseconds(store, postg
     hints, _ = listening(store)
     program = start_program(
         f"""
-        with closing(SqlStore({str(postgresql_url)!r})) as store:
+        with closing(open_store({str(postgresql_url)!r})) as store:
             append(store, STREAM, "first")  # opens the connections
             for number in range(20):
                 sys.stdin.readline()
@@ -281,7 +281,7 @@ def test_a_forked_child_starts_nothing_of_its_parents(postgresql_url):
     program = start_program(
         f"""
         import threading
-        with closing(SqlStore({str(postgresql_url)!r})) as store:
+        with closing(open_store({str(postgresql_url)!r})) as store:
             append(store, STREAM, "a")
             stop = store.on_append(lambda: None)
             child = os.fork()

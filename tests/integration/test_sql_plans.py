@@ -6,8 +6,8 @@ from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
-from sql_helpers import listed, made
 from sqlalchemy import event
+from store_helpers import listed, made
 
 from eskernel.contracts import Commit
 from eskernel.errors import ConcurrencyConflict

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 import sql_dumps
 from postgresql_server import PostgresServer
-from sql_helpers import (
+from sqlalchemy import make_url
+from store_helpers import (
     OTHER,
     STREAM,
     append,
@@ -21,7 +22,6 @@ from sql_helpers import (
     race_processes,
     start_program,
 )
-from sqlalchemy import make_url
 from support import eventually, new_seed, run_threads
 
 from eskernel.contracts import Commit
@@ -167,7 +167,7 @@ import random
 
 def work(index):
     rng = random.Random(f"{seed} {{index}}")
-    with closing(SqlStore({url!r})) as store:
+    with closing(open_store({url!r})) as store:
         for number in range({appends}):
             stream = ("t", f"{{index}} {{number % 7}}")
             before = number // 7
@@ -223,7 +223,7 @@ def test_a_stopped_process_keeps_nobody_waiting(postgresql_url, open_sql):
     store = open_sql(postgresql_url)
     append(store, OTHER, 0)
     program = f"""
-    with closing(SqlStore({postgresql_url!r})) as store:
+    with closing(open_store({postgresql_url!r})) as store:
         for number in range(10**6):
             append = store.append(
                 STREAM, made(STREAM, number, bytes(500_000)), expected_sequence=number

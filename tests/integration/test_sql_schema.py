@@ -8,8 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 import sql_dumps
-from sql_helpers import log, race_processes, rows, unavailable
+from sql_rows import rows
 from sqlalchemy import make_url
+from store_helpers import log, race_processes, unavailable
 
 from eskernel.errors import StoreUnavailable
 from eskernel_stores.sql import SqlStore
@@ -198,7 +199,7 @@ def test_eight_processes_create_the_tables_once(sql_url, open_sql):
         module.prepare = lambda database, backend: prepare(database, backend, (create, *STEPS[1:]))
 
         def work(index):
-            with closing(SqlStore({sql_url!r})) as store:
+            with closing(open_store({sql_url!r})) as store:
                 stream = ("t", f"of {{index}}")
                 say(store.append(stream, made(stream, 0, index), expected_sequence=0))
         """,
@@ -226,7 +227,7 @@ def test_eight_processes_upgrade_once(sql_url, open_sql):
         module.prepare = lambda database, backend: prepare(database, backend, (*STEPS, step))
 
         def work(index):
-            with closing(SqlStore({sql_url!r})) as store:
+            with closing(open_store({sql_url!r})) as store:
                 assert store.last_position() == 6
         """,
     )
@@ -252,7 +253,7 @@ def test_eight_processes_upgrade_the_first_version_and_use_what_is_new(sql_url, 
         8,
         f"""
         def work(index):
-            with closing(SqlStore({sql_url!r}, timeout=30)) as store:
+            with closing(open_patiently({sql_url!r})) as store:
                 assert store.last_position() == 6
                 store.save_checkpoints(f"name {{index}}", 0, {{"a": Checkpoint(6, "v", b"")}})
                 say(store.acquire_lease("name", f"owner {{index}}", 0).epoch)

@@ -3,8 +3,9 @@
 import psycopg
 import pytest
 from sql_dumps import schema_of
-from sql_helpers import OTHER, STREAM, race_processes, rows
+from sql_rows import rows
 from sqlalchemy import make_url
+from store_helpers import OTHER, STREAM, race_processes
 
 from eskernel.errors import NotStorable
 from eskernel.values import Receipt, Snapshot
@@ -90,7 +91,7 @@ def test_processes_that_store_snapshots_of_one_stream_never_wait_for_each_other(
 
         def work(index):
             rng = random.Random(index)
-            with closing(SqlStore({sql_url!r})) as store:
+            with closing(open_store({sql_url!r})) as store:
                 for number in range(40):
                     sequence = number * 4 + rng.randrange(12)
                     store.store(Snapshot(STREAM, sequence, [index, number]), keep=2)

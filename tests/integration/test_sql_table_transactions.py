@@ -7,9 +7,10 @@ from contextlib import closing, contextmanager
 
 import pytest
 from cutting_proxy import CuttingProxy
-from sql_helpers import append, log, logged, rows, start_program, unavailable
+from sql_rows import rows
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
+from store_helpers import append, log, logged, start_program, unavailable
 from support import eventually, run_threads
 
 from eskernel.errors import NotStorable, StaleEpoch
@@ -186,7 +187,7 @@ def test_a_process_killed_between_two_statements_leaves_nothing(store, sql_url):
     program = start_program(
         f"""
         from sqlalchemy import text
-        store = SqlStore({sql_url!r})
+        store = open_store({sql_url!r})
         with store.table_transaction(60) as transaction:
             transaction.connection.execute(text("INSERT INTO mine VALUES (1)"))
             transaction.save_checkpoints("balances", 1, {{"serving": Checkpoint(1, "v", b"")}})
@@ -210,7 +211,7 @@ def test_a_paused_process_loses_its_transaction_and_its_turn(postgres, postgresq
     program = start_program(
         f"""
         from sqlalchemy import text
-        store = SqlStore({postgresql_url!r})
+        store = open_store({postgresql_url!r})
         try:
             with store.table_transaction(0.3) as transaction:
                 transaction.connection.execute(text("INSERT INTO mine VALUES (1)"))

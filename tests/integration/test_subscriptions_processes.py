@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from sql_helpers import append, start_program
+from store_helpers import append, start_program
 from support import eventually
 
 from domains import bank_account
@@ -45,7 +45,8 @@ import sys
 from domains import bank_account
 from eskernel import Kernel
 
-with closing(SqlStore({url!r})) as store, Kernel({{"bank_account": bank_account}}, store) as kernel:
+domains = {{"bank_account": bank_account}}
+with closing(open_store({url!r})) as store, Kernel(domains, store) as kernel:
     say("ready")
 {body}
 """
@@ -197,7 +198,7 @@ def test_what_another_process_commits_arrives_within_the_poll_interval(
     writer = start_program(
         f"""
         import time
-        with closing(SqlStore({sql_url!r})) as store:
+        with closing(open_store({sql_url!r})) as store:
             for number in range(20):
                 sys.stdin.readline()
                 append(store, {STREAM!r}, {{"type": "deposited", "amount": number}})

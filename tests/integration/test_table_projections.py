@@ -8,7 +8,6 @@ from threading import Event as Flag
 from types import SimpleNamespace
 
 import pytest
-from sql_helpers import run_program, unavailable
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -25,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from store_helpers import run_program, unavailable
 from support import eventually, run_threads
 
 from domains import order, orders_table
@@ -233,7 +233,7 @@ def live(statements):
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     try:
-        with closing(SqlStore({url!r})) as store:
+        with closing(open_store({url!r})) as store:
             seen = []
             def count(connection, cursor, statement, *_):
                 if not statement.startswith(("SELECT", "PRAGMA")):  # which change nothing
@@ -251,7 +251,7 @@ statements, status = 0, 9
 while status == 9:
     statements += 1
     status = live(statements)
-    with closing(SqlStore({url!r})) as store:
+    with closing(open_store({url!r})) as store:
         check_slots(store)
         whole_life(store)
         check_slots(store)

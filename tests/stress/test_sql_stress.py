@@ -7,8 +7,8 @@ from contextlib import closing, contextmanager, suppress
 
 import pytest
 from interrupter import Interrupted, Interrupter, on_cpython_3_11
-from sql_helpers import OTHER, STREAM, append, logged, made, payloads
 from sqlalchemy import event
+from store_helpers import OTHER, STREAM, append, logged, made, payloads
 from support import eventually, new_seed, run_threads
 
 from eskernel.contracts import Commit

@@ -17,6 +17,7 @@ REPLICAS: Final = 3
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _MOST_REPLICAS: Final = 5  # the server's own limit
+_ESCAPES: Final = "in a password write %23 for #, %2F for /, %3F for ?"
 _FORM: Final = "write nats://user:password@host:port,host:port/name?replicas=3"
 
 
@@ -60,8 +61,10 @@ class Address(NamedTuple):
         """Return what a URL says; raises ValueError if it is no store's."""
         try:
             parts = urlsplit(url)
-            if parts.scheme not in ("nats", "tls") or parts.fragment:
+            if parts.scheme not in ("nats", "tls"):
                 raise ValueError("the scheme is not nats")
+            if parts.fragment:
+                raise ValueError(f"a # stands for nothing; {_ESCAPES}")
             login, _, hosts = parts.netloc.rpartition("@")
             servers = tuple(_server(parts.scheme, host) for host in hosts.split(","))
             name, replicas = _name(parts.path), _replicas(parts.query)
@@ -84,7 +87,11 @@ def _server(scheme: str, host: str) -> str:
     parts = urlsplit(f"{scheme}://{host}")
     if not parts.hostname:
         raise ValueError("a host is missing")
-    return f"{scheme}://{host}" if parts.port is not None else f"{scheme}://{host}:4222"
+    try:
+        port = parts.port
+    except ValueError:  # its message may show the beginning of a password
+        raise ValueError(f"a port is no number of 0 to 65535; {_ESCAPES}") from None
+    return f"{scheme}://{host}" if port is not None else f"{scheme}://{host}:4222"
 
 
 def _name(path: str) -> str:

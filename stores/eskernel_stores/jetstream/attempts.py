@@ -13,6 +13,9 @@ from eskernel_stores.jetstream.wires import Wires
 NOT_YET: Final = frozenset((10008, 10009, 10163, 10176, 10210))
 """Error codes: worth another attempt. There was no leader, or there were too many batches."""
 
+_LEADERLESS: Final = frozenset((10008, 10009))
+"""Of these, what a server says for as long as it is cut off from the others."""
+
 _LONGEST: Final = 1.0  # seconds to wait for an answer to a question before it is asked again
 _PAUSE: Final = 0.05  # seconds between two attempts
 
@@ -76,8 +79,12 @@ class Attempts:
             raise self._unanswered(wire, unknown=self._in_doubt) from error
         await asyncio.sleep(_PAUSE)
 
-    async def not_yet(self, error: ApiError) -> None:
+    async def not_yet(self, wire: Wire, error: ApiError) -> None:
         """Wait a little before another attempt at what was refused for now; raises as `failed`."""
+        if error.err_code in _LEADERLESS:
+            self._wires.note_silence(wire, self._begun)
+        else:
+            self.answered(wire)
         self._in_doubt = self._publishing
         if self.left <= _PAUSE:
             raise StoreUnavailable.because(error, outcome_unknown=self._in_doubt) from error

@@ -22,7 +22,7 @@ from eskernel_stores.jetstream.replies import (
     read_direct,
     read_message,
 )
-from eskernel_stores.jetstream.wire import Lost
+from eskernel_stores.jetstream.wire import Lost, Wire
 from eskernel_stores.jetstream.wires import Wires
 
 MOST_MESSAGES: Final = 1000
@@ -67,15 +67,19 @@ class Connection:
         payload = b"" if body is None else json.dumps(body).encode()
         attempts = Attempts(self._wires, self._timeout)
         while True:
-            reply = await _asked(subject, payload, attempts)
+            wire = await attempts.begin()
+            reply = await _asked(wire, subject, payload, attempts)
             if reply is None:
                 continue
             try:
-                return read_answer(reply.payload)
+                answer = read_answer(reply.payload)
+                attempts.answered(wire)
+                return answer
             except ApiError as error:
                 if error.err_code not in NOT_YET:
+                    attempts.answered(wire)
                     raise
-                await attempts.not_yet(error)
+                await attempts.not_yet(wire, error)
             except ValueError as error:
                 raise StoreUnavailable.because(error, outcome_unknown=False) from error
 
@@ -165,9 +169,8 @@ class Connection:
         return read_message(answer["message"])
 
 
-async def _asked(subject: str, payload: bytes, attempts: Attempts) -> Reply | None:
+async def _asked(wire: Wire, subject: str, payload: bytes, attempts: Attempts) -> Reply | None:
     """Return the answer to a question; None to ask again, having waited a little."""
-    wire = await attempts.begin()
     try:
         reply = await wire.request(subject, payload, attempts.patience)
     except (Lost, TimeoutError) as error:
@@ -176,7 +179,6 @@ async def _asked(subject: str, payload: bytes, attempts: Attempts) -> Reply | No
     if reply.status == NO_RESPONDERS:
         await attempts.failed(wire)
         return None
-    attempts.answered(wire)
     return reply
 
 

@@ -78,16 +78,17 @@ async def _sent(wire: Wire, message: Message, attempts: Attempts) -> Ack | None:
     if reply.status == NO_RESPONDERS:
         await attempts.failed(wire)
         return None
-    attempts.answered(wire)
     try:
         answer = read_answer(reply.payload)
+        attempts.answered(wire)
         return Ack(answer["seq"], answer.get("count", 1))
     except ApiError as error:
+        if error.err_code in NOT_YET:
+            await attempts.not_yet(wire, error)
+            return None
+        attempts.answered(wire)
         if error.err_code in _REFUSED:
             raise
-        if error.err_code in NOT_YET:
-            await attempts.not_yet(error)
-            return None
         raise StoreUnavailable.because(error, outcome_unknown=True) from error
     except (ValueError, KeyError) as error:
         raise StoreUnavailable.because(error, outcome_unknown=True) from error

@@ -143,15 +143,17 @@ class Wires:
                 try:
                     await wire.open(self._login, _CONNECT)
                 except Exception as error:  # noqa: BLE001 - whatever it is, there are others
-                    self._note(f"{server}: {wire.problem or repr(error)}", error)
+                    self._note(wire, error)
                 else:
                     return wire
             await asyncio.sleep(_PAUSE)
 
-    def _note(self, problem: str, error: Exception) -> None:
-        """Remember why there is no wire; what a server said tells more than that it hung up."""
-        if not self._problem or not isinstance(error, ConnectionResetError):
-            self._problem = problem
+    def _note(self, wire: Wire, error: Exception) -> None:
+        """Remember why there is no wire; what a server has said tells more than that it hung up."""
+        if not isinstance(error, ConnectionResetError):
+            self._problem = f"{wire.server}: {wire.problem or repr(error)}"
+        elif not self._problem:
+            self._problem = f"{wire.server} hung up, as on a wrong user, password or token"
 
     def _learn(self, wire: Wire) -> None:
         """Remember the servers that this one knows of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import pymongo
 from bson.errors import InvalidBSON
-from pymongo import MongoClient, ReadPreference
+from pymongo import MongoClient, ReadPreference, _csot
 from pymongo.collection import Collection
 from pymongo.errors import ConfigurationError, InvalidURI, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -118,6 +119,9 @@ class Database:
         """
         self.check_open()
         self._sent.reset()
+        # An exception that interrupts a thread within the driver can leave a deadline there, which
+        # would bound whatever that thread asks for from then on.
+        _csot.DEADLINE.set(math.inf)
         try:
             with pymongo.timeout(self._timeout):
                 yield

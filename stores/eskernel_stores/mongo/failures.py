@@ -31,6 +31,9 @@ CLOSED: Final = "the store is closed; open it again"
 _WRITES: Final = frozenset({"insert", "update", "delete", "findAndModify", "bulkWrite"})
 _REFUSED: Final = frozenset({10107, 13435})
 """NotWritablePrimary and NotPrimaryNoSecondaryOk: said before a server does anything."""
+_ADDED: Final = re.compile(
+    r" \(configured timeouts|, Timeout:|, Topology Description:|, full error:"
+)
 _BROKEN_OFF: Final = frozenset({24, 50, 64, 91, 189, 262, 11600, 11601, 11602})
 """Codes of what ends a command while it is at work, or waits for others to have it too."""
 
@@ -78,7 +81,7 @@ def explained(error: PyMongoError | InvalidBSON, sent: int, *, closed: bool) -> 
     unknown = _may_be_stored(error, sent)
     if closed:
         return StoreUnavailable(CLOSED, outcome_unknown=unknown)
-    after = "it may be stored, ask before trying again" if unknown else "nothing was stored"
+    after = "it may be stored, repeat with the same command_id" if unknown else "nothing was stored"
     return StoreUnavailable(f"MongoDB: {_said(error)}; {after}", outcome_unknown=unknown)
 
 
@@ -111,10 +114,10 @@ def _bulk_may_be_stored(details: Any) -> bool:
 
 def _said(error: PyMongoError) -> str:
     """Return the error in words, without the settings and states that the driver adds."""
+    text = _ADDED.split(str(error))[0]
     if isinstance(error, AutoReconnect):
-        text = re.split(r" \(configured timeouts|, Timeout:|, Topology Description:", str(error))[0]
         return text or type(error).__name__
     if isinstance(error, BulkWriteError):
         problems = [*error.details["writeErrors"], *error.details["writeConcernErrors"]]
         return "; ".join(str(one.get("errmsg")) for one in problems[:3])
-    return str(error)
+    return text

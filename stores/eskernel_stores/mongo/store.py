@@ -154,7 +154,8 @@ class MongoStore:
                     for event in filtered(events, types):
                         accumulator = function(accumulator, event)
                 reached = end_of(append, "_id")
-        self._ends.note(reached)
+        if reached >= start:  # else nothing is known of where an append ends
+            self._ends.note(reached)
         return accumulator, min(reached, stop - 1)
 
     def last_position(self) -> int:

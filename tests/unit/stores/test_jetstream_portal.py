@@ -64,6 +64,7 @@ def interrupting():
     signal.signal(signal.SIGUSR1, before)
 
 
+@pytest.mark.stress
 def test_who_is_interrupted_cancels_what_it_waited_for_and_nothing_else(portal, interrupting):
     cancelled = threading.Event()
 
@@ -82,6 +83,7 @@ def test_who_is_interrupted_cancels_what_it_waited_for_and_nothing_else(portal, 
     eventually(lambda: not portal._awaited)
 
 
+@pytest.mark.stress
 def test_who_is_interrupted_at_any_moment_leaves_the_rest_to_go_on(portal):
     chance = random.Random(new_seed())
     over = threading.Event()

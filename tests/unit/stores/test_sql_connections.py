@@ -4,7 +4,8 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from sql_helpers import OTHER, STREAM, append, listed, log, logged, made, payloads, rows
+from sql_rows import rows
+from store_helpers import OTHER, STREAM, append, listed, log, logged, made, payloads
 from support import run_threads
 
 from eskernel.contracts import BatchingEventStore, SnapshotStore

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sql_helpers import (
+from sqlalchemy import make_url
+from store_helpers import (
     OTHER,
     STREAM,
     append,
@@ -22,7 +23,6 @@ from sql_helpers import (
     run_program,
     unavailable,
 )
-from sqlalchemy import make_url
 
 from eskernel.contracts import Commit
 from eskernel.errors import CorruptStore, StoreUnavailable
@@ -304,10 +304,10 @@ def test_a_full_disk_stores_nothing_of_what_does_not_fit(open_folder, open_sql):
 AS_NOBODY = """
     if os.geteuid() == 0:
         import encodings.idna, sqlalchemy.dialects.sqlite, pwd  # while the files can be read
-        with closing(SqlStore({warm!r})) as store:
+        with closing(open_store({warm!r})) as store:
             append(store, STREAM, "warm")
             logged(store)
-        unavailable(SqlStore, "sqlite:////no/such/folder")
+        unavailable(open_store, "sqlite:////no/such/folder")
         nobody = pwd.getpwnam("nobody")
         os.setgroups([])
         os.setgid(nobody.pw_gid)
@@ -319,7 +319,7 @@ AS_NOBODY = """
 def test_a_folder_that_may_not_be_written_is_said(open_folder, sqlite_url):
     open_folder.chmod(0o555)
     body = f"""
-    error = unavailable(SqlStore, "sqlite:///{open_folder}/events.db")
+    error = unavailable(open_store, "sqlite:///{open_folder}/events.db")
     assert not error.outcome_unknown
     assert "events.db" in str(error), error
     say(error)
@@ -337,7 +337,7 @@ def test_a_file_that_may_not_be_written_refuses_appends(open_folder, sqlite_url)
     open_folder.chmod(0o555)
     before = path_of(url).read_bytes()
     body = f"""
-    error = unavailable(SqlStore, {url!r})
+    error = unavailable(open_store, {url!r})
     assert not error.outcome_unknown
     say(error)
     """
@@ -369,7 +369,7 @@ def test_an_append_that_meets_the_close_is_told_so(written):
 def test_a_forked_child_is_refused_and_the_parent_goes_on(sql_url):
     said = run_program(
         f"""
-        store = SqlStore({sql_url!r})
+        store = open_store({sql_url!r})
         append(store, STREAM, "parent")
         child = os.fork()
         if not child:
@@ -377,7 +377,7 @@ def test_a_forked_child_is_refused_and_the_parent_goes_on(sql_url):
                 for call in (lambda: append(store, STREAM, "x"), store.last_position):
                     assert "forked" in str(unavailable(call))
                 store.close()
-                with closing(SqlStore({sql_url!r})) as own:
+                with closing(open_store({sql_url!r})) as own:
                     say(append(own, OTHER, "child"))
                 del store
                 os._exit(0)

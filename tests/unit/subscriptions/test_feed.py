@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 import structlog
 from feed_helpers import OTHER, STREAM, ObservedStore, append, running
-from sql_helpers import start_program
+from store_helpers import start_program
 from support import eventually, run_threads
 
 from eskernel.errors import CorruptStore, StoreUnavailable
@@ -296,7 +296,7 @@ def test_events_of_another_process_arrive(sqlite_url, open_sql):
     feed = Feed(open_sql(sqlite_url), poll_interval=0.02)
     program = start_program(
         f"""
-        with closing(SqlStore({sqlite_url!r})) as store:
+        with closing(open_store({sqlite_url!r})) as store:
             for number in range(50):
                 append(store, STREAM, number)
         """

@@ -7,10 +7,9 @@ import sys
 
 import psutil
 import pytest
-from postgresql_server import is_alive
 from pymongo import MongoClient, WriteConcern
 from pymongo.errors import NotPrimaryError, OperationFailure
-from support import eventually
+from support import eventually, is_alive
 
 
 def test_it_is_a_replica_set_with_change_streams(mongo):

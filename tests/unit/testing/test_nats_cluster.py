@@ -10,8 +10,7 @@ import nats as client
 import psutil
 from nats_cluster import NatsCluster
 from nats_servers import events_of
-from postgresql_server import is_alive
-from support import eventually
+from support import eventually, is_alive
 
 
 async def connected(urls, function):

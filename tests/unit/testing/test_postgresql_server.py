@@ -8,8 +8,7 @@ import sys
 import psutil
 import psycopg
 import pytest
-from postgresql_server import is_alive
-from support import eventually
+from support import eventually, is_alive
 
 
 def test_it_is_a_postgresql_that_syncs(postgresql):

@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
-from sql_helpers import append, unavailable
 from sqlalchemy import BigInteger, Column, MetaData, Table, select, text
 from sqlalchemy.exc import OperationalError
+from store_helpers import append, unavailable
 
 from eskernel.errors import CorruptStore
 from eskernel.projections.definition import Definition

@@ -1,18 +1,18 @@
-"""What the tests of SqlStore share."""
+"""What the tests of stores share: events, reading them back, and programs that race."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from eskernel.contracts import EventStore
 from eskernel.errors import StoreUnavailable
 from eskernel.values import Event, Range, Snapshot
-from eskernel_stores.sql import SqlStore
 
 STREAM = ("bank_account", "acc-1")
 OTHER = ("bank_account", "acc-2")
@@ -43,7 +43,7 @@ def made(stream_id: Any, expected: int, *payloads: Any) -> list[Event]:
     return [Event(stream_id, n, "happened", p) for n, p in enumerate(payloads, expected + 1)]
 
 
-def append(store: SqlStore, stream_id: Any, *payloads: Any) -> int:
+def append(store: EventStore, stream_id: Any, *payloads: Any) -> int:
     """Append events wherever the stream is, and return the last position."""
     before = store.fold(stream_id, lambda number, _: number + 1, 0)
     return store.append(stream_id, made(stream_id, before, *payloads), expected_sequence=before)
@@ -54,15 +54,15 @@ def listed(events: list[Event], event: Event) -> list[Event]:
     return events
 
 
-def payloads(store: SqlStore, stream_id: Any = STREAM) -> list[Any]:
+def payloads(store: EventStore, stream_id: Any = STREAM) -> list[Any]:
     return [event.payload for event in store.fold(stream_id, listed, [])]
 
 
-def log(store: SqlStore, start: int = 1) -> list[Event]:
+def log(store: EventStore, start: int = 1) -> list[Event]:
     return store.fold_all(listed, [], Range(start))[0]
 
 
-def logged(store: SqlStore) -> list[Any]:
+def logged(store: EventStore) -> list[Any]:
     """Return the payloads of the whole log."""
     return [event.payload for event in log(store)]
 
@@ -76,11 +76,11 @@ def unavailable(function: Callable[..., Any], *arguments: Any, **options: Any) -
     raise AssertionError(f"no StoreUnavailable, but {value!r}")
 
 
-def every_call_unavailable(store: SqlStore, expected: int) -> list[StoreUnavailable]:
+def every_call_unavailable(store: Any, expected: int) -> list[StoreUnavailable]:
     """Return what each kind of call raises, of which all must raise StoreUnavailable.
 
     Args:
-        store: the store.
+        store: of events and snapshots.
         expected: the sequence that `STREAM` is at.
     """
     calls: tuple[Callable[[], Any], ...] = (
@@ -98,11 +98,11 @@ _PREAMBLE = """
 import os, sys, traceback
 sys.path[:0] = {path!r}
 from contextlib import closing
-from sql_helpers import *
+from store_helpers import *
 from eskernel.contracts import Commit
 from eskernel.errors import *
 from eskernel.values import *
-from eskernel_stores.sql import SqlStore
+from eskernel_stores import open_store
 
 def say(value):
     os.write(1, f"{{value}}\\n".encode())  # at once, so that lines of processes do not mix
@@ -133,7 +133,7 @@ sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 
 
 def start_program(source: str, **options: Any) -> subprocess.Popen[str]:
-    """Start a program that knows SqlStore and these helpers in an interpreter of its own."""
+    """Start a program that knows these helpers and `open_store`, in an interpreter of its own."""
     paths = [str(_ROOT), str(_ROOT / "stores"), str(_ROOT / "tests")]
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", _PREAMBLE.format(path=paths) + dedent(source)],
@@ -163,10 +163,3 @@ def race_processes(number: int, source: str, timeout: float = 60) -> list[str]:
         The lines they said, with `say`.
     """
     return run_program(dedent(source) + _RACE.format(number=number), timeout)
-
-
-def rows(store: SqlStore, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
-    """Run a statement on a reader's connection and return its rows as tuples."""
-    with store._database.connect() as connection:
-        result = connection.exec_driver_sql(statement, tuple(parameters))
-        return [tuple(row) for row in result] if result.returns_rows else []

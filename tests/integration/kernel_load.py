@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from kernel_helpers import TYPE, add, attempt
-from sql_helpers import log
+from store_helpers import log
 from support import eventually
 
 from eskernel import Event, Kernel
