@@ -62,6 +62,9 @@ def main() -> int:
             leader = kill(bank)
             bring_back(bank, leader)
             agree(bank, sum(finish(bank)))
+    except KeyboardInterrupt:
+        failed("interrupted", [])
+        return 130
     except (NotAsItShould, KernelFailed, EskernelError, RuntimeError, OSError) as error:
         kind = "" if isinstance(error, NotAsItShould) else f"{type(error).__name__}: "
         failed(f"{kind}{error}", [])

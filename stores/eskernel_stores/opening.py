@@ -26,6 +26,7 @@ ALLOWED: Final = (
     "sqlite:////absolute/file.db",
     "postgresql://user:password@host:port/database",
     "nats://user:password@host:port,host:port/name?replicas=3",
+    "tls://user:password@host:port,host:port/name?replicas=3",
     "mongodb://user:password@host:port,host:port/database",
     "mongodb+srv://user:password@host/database",
 )
@@ -34,6 +35,7 @@ ALLOWED: Final = (
 _DRIVERS: Final = {
     "postgresql": ("psycopg", "postgres"),
     "nats": ("nats", "nats"),
+    "tls": ("nats", "nats"),
     "mongodb": ("pymongo", "mongo"),
     "mongodb+srv": ("pymongo", "mongo"),
 }
@@ -50,7 +52,8 @@ def open_store(url: str, types: Iterable[type] = ()) -> Store:
             - `file:///absolute/folder`, a `FileStore`; `%20` and the like stand for characters;
             - `sqlite:///relative/file.db` or `sqlite:////absolute/file.db`, a `SqlStore`;
             - `postgresql://user:password@host:port/database`, a `SqlStore`;
-            - `nats://user:password@host:port,host:port/name?replicas=3`, a `JetStreamStore`;
+            - `nats://user:password@host:port,host:port/name?replicas=3`, a `JetStreamStore`; or
+              `tls:`, which speaks with servers that encrypt only;
             - `mongodb://user:password@host:port,host:port/database`, or `mongodb+srv:`, a
               `MongoStore`.
         types: declared dataclasses and Enums that readers of the store itself may meet; a kernel
@@ -72,7 +75,7 @@ def open_store(url: str, types: Iterable[type] = ()) -> Store:
         _require(scheme, *_DRIVERS[scheme])
     if scheme in ("sqlite", "postgresql"):
         return _open_sql(url, types)
-    if scheme == "nats":
+    if scheme in ("nats", "tls"):
         return _open_jetstream(url, types)
     if scheme in ("mongodb", "mongodb+srv"):
         return _open_mongo(url, types)

@@ -201,6 +201,7 @@ TRIALS: dict[str, dict[str, Callable[[Backend, Any], None]]] = {
         "nothing": survives_nothing,
         "killed processes": survives_a_killed_process,
         "power cuts": survives_power_cuts,
+        "power cuts [if so configured](#a-cluster-of-nats-servers)": survives_power_cuts,
         "the loss of one machine of three": survives_the_loss_of_one_machine,
     },
     "others' appends": {
@@ -214,7 +215,7 @@ TRIALS: dict[str, dict[str, Callable[[Backend, Any], None]]] = {
         "a log to read, search and copy with any tool": is_readable,
         "most services on one machine": is_one_file_for_all,
         "several machines": is_a_server_with_tables,
-        "service without a pause when a machine is lost, and without a database": (
+        "service that goes on within seconds when a machine is lost, and no database": (
             survives_the_loss_of_one_machine
         ),
         "events beside the documents you have": is_a_document_database,

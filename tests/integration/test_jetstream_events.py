@@ -145,6 +145,13 @@ def test_a_single_replica_is_enough_if_asked_for(nats_url, open_store):
     assert payloads(store) == ["x", "y", 1]
 
 
+def test_a_store_with_fewer_replicas_than_asked_for_is_not_taken_for_safe(nats_url, open_store):
+    open_store(f"{nats_url}?replicas=1").close()
+    error = unavailable(JetStreamStore, nats_url)
+    assert "on 1 servers, not on 3" in str(error)
+    assert "?replicas=1" in str(error)
+
+
 def test_too_few_servers_are_said_to_be(nats_url):
     error = unavailable(JetStreamStore, f"{nats_url}?replicas=5")
     assert "too few servers to keep 5 replicas" in str(error)

@@ -3,12 +3,14 @@
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cutting_proxy import CuttingProxy
 from store_helpers import STREAM, append, payloads, unavailable
 from support import eventually
 
@@ -68,3 +70,17 @@ def test_a_server_without_jetstream_is_said_to_be_one(serve):
     error = unavailable(JetStreamStore, f"nats://{serve(jetstream=False)}/x", timeout=0.5)
     assert "is JetStream enabled" in str(error)
     assert not error.outcome_unknown
+
+
+@pytest.mark.parametrize("how", ["tls://", "a context"])
+def test_no_secret_is_sent_to_a_server_that_does_not_encrypt(serve, how):
+    address = serve("--user", "me", "--pass", "s3cret")
+    with closing(CuttingProxy(int(address.rpartition(":")[2]))) as proxy:
+        proxy.rules = [(b"s3cret", True)]
+        url = (
+            f"{how if how == 'tls://' else 'nats://'}me:s3cret@127.0.0.1:{proxy.port}/x?replicas=1"
+        )
+        options = {} if how == "tls://" else {"tls": ssl.create_default_context()}
+        error = unavailable(JetStreamStore, url, timeout=0.5, **options)
+        assert "does not encrypt" in str(error)
+        assert proxy.rules, "the secret was sent"

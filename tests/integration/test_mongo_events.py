@@ -21,7 +21,7 @@ from support import eventually, run_threads
 from eskernel.contracts import Commit
 from eskernel.errors import ConcurrencyConflict, NotStorable
 from eskernel.values import Range
-from eskernel_stores.mongo import turns, writing
+from eskernel_stores.mongo import MongoStore, turns, writing
 
 MEGABYTE = 2**20
 
@@ -288,3 +288,11 @@ def test_many_stores_may_be_the_first_to_open_a_database(mongo_url, open_mongo):
     for number, one in enumerate(stores):
         send(one, number, number)
     assert logged(stores[0]) == [*range(8)]
+
+
+def test_a_collection_of_somebody_elses_is_refused_and_left_alone(mongo, mongo_url):
+    with mongo.client() as client:
+        foreign = client[mongo_url.rpartition("/")[2]]["events"]
+        foreign.insert_one({"name": "a concert"})
+        assert "no appends; name another database" in str(unavailable(MongoStore, mongo_url))
+        assert [*foreign.index_information()] == ["_id_"]

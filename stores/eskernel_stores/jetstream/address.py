@@ -27,7 +27,8 @@ class Login(NamedTuple):
     Attributes:
         user, password, token: None for what is not asked.
         credentials: path of a file of credentials.
-        tls: for servers that want or are asked for encryption.
+        tls: for servers whose certificates the system does not know, or who want one.
+        is_secret: whether to speak with servers that encrypt only.
     """
 
     user: str | None = None
@@ -35,6 +36,7 @@ class Login(NamedTuple):
     token: str | None = None
     credentials: str | None = None
     tls: ssl.SSLContext | None = None
+    is_secret: bool = False
 
 
 class Address(NamedTuple):
@@ -42,6 +44,7 @@ class Address(NamedTuple):
 
     Attributes:
         servers: `nats://host:port` or `tls://host:port`, each.
+        is_secret: whether the URL says `tls`.
         user, password, token: for the servers; None for what the URL does not say.
         name: what the streams are called after.
         replicas: servers that keep each message.
@@ -49,6 +52,7 @@ class Address(NamedTuple):
     """
 
     servers: tuple[str, ...]
+    is_secret: bool
     user: str | None
     password: str | None
     token: str | None
@@ -71,9 +75,16 @@ class Address(NamedTuple):
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{_shown(url)} names no JetStream: {error}; {_FORM}") from None
         user, colon, password = (unquote(part) for part in login.partition(":"))
-        if colon:
-            return cls(servers, user, password, None, name, replicas, _shown(url))
-        return cls(servers, None, None, user or None, name, replicas, _shown(url))
+        return cls(
+            servers,
+            parts.scheme == "tls",
+            user if colon else None,
+            password if colon else None,
+            None if colon else user or None,
+            name,
+            replicas,
+            _shown(url),
+        )
 
 
 def _shown(url: Any) -> str:

@@ -12,14 +12,19 @@ class RawClient(Client):
 
     Args:
         take: called with the subject, the headers and the payload of an answer.
+        is_secret: whether to say nothing on a connection that is not encrypted. The library
+            encrypts one if the server wants it, and else sends passwords as they are.
 
     Attributes:
         prefix: what the subjects of answers begin with.
     """
 
-    def __init__(self, take: Callable[[bytes, bytes, bytes], None]) -> None:
+    def __init__(
+        self, take: Callable[[bytes, bytes, bytes], None], *, is_secret: bool = False
+    ) -> None:
         super().__init__()
         self._take = take
+        self._is_secret = is_secret
         self.prefix = b"\0"
 
     async def _process_msg(
@@ -29,6 +34,11 @@ class RawClient(Client):
             self._take(subject, headers or b"", data)
         else:
             await super()._process_msg(sid, subject, reply, data, headers)
+
+    def _connect_command(self) -> bytes:
+        if self._is_secret and not self._server_info.get("tls_required"):
+            raise ConnectionError("the server does not encrypt, which was asked for: see its tls")
+        return super()._connect_command()
 
     def on_end(self, tell: Callable[[], None]) -> None:
         """Have a function called when nothing is read any more, for whatever reason."""

@@ -73,15 +73,16 @@ class Connection:
                 continue
             try:
                 answer = read_answer(reply.payload)
-                attempts.answered(wire)
-                return answer
             except ApiError as error:
-                if error.err_code not in NOT_YET:
-                    attempts.answered(wire)
-                    raise
-                await attempts.not_yet(wire, error)
+                if error.err_code in NOT_YET:
+                    await attempts.not_yet(wire, error)
+                    continue
+                attempts.answered(wire)
+                raise
             except ValueError as error:
                 raise StoreUnavailable.because(error, outcome_unknown=False) from error
+            attempts.answered(wire)
+            return answer
 
     async def publish(self, message: Message) -> Ack:
         """Store a message.

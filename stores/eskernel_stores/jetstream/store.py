@@ -34,8 +34,8 @@ class JetStreamStore:
     Args:
         url: `nats://user:password@host:port,host:port/name?replicas=3`; all but a host may be left
             out. The streams are called after the name, which is "eskernel", and each message is
-            kept by 3 servers, if it does not say otherwise. With `tls://` connections are
-            encrypted.
+            kept by 3 servers, if it does not say otherwise. With `tls://`, or with
+            `tls`, nothing is said to a server that does not encrypt.
         types: declared dataclasses and Enums that readers of the store itself may meet; a kernel
             decodes with its domains' own.
         timeout: seconds in which what is asked is done or has failed.
@@ -53,13 +53,16 @@ class JetStreamStore:
         url: str,
         types: Iterable[type] = (),
         *,
-        timeout: float = 5.0,
+        timeout: float = 4.0,
         credentials: str | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         address = Address.of(url)
         self._url = address.shown
-        login = Login(address.user, address.password, address.token, credentials, tls)
+        login = Login(
+            *(address.user, address.password, address.token, credentials, tls),
+            is_secret=address.is_secret or tls is not None,
+        )
         self._service = service = Service(address, login, timeout)
         codec = Codec(types)
         forms = (codec.pack, codec.unpack)

@@ -56,7 +56,8 @@ async def make_streams(connection: Connection, name: str, replicas: int, timeout
         timeout: seconds to wait for servers that were there before.
 
     Raises:
-        StoreUnavailable: they cannot be made, or one that exists is no store's.
+        StoreUnavailable: they cannot be made, or one that exists is no store's, or has fewer
+            replicas.
     """
     buckets = (snapshots_bucket(name), checkpoints_bucket(name))
     wanted = (_events(name), *(_bucket(bucket) for bucket in buckets))
@@ -116,6 +117,12 @@ async def _make(connection: Connection, wanted: Mapping[str, Any], deadline: flo
                 f"{wanted[key]!r}: the server may be older than nats-server 2.12, or the stream "
                 "somebody else's; use another name in the URL, or delete the stream"
             )
+    if found["num_replicas"] < wanted["num_replicas"]:
+        raise StoreUnavailable(
+            f"the stream {wanted['name']} keeps each message on {found['num_replicas']} servers, "
+            f"not on {wanted['num_replicas']}: change it (nats stream edit --replicas), or write "
+            f"?replicas={found['num_replicas']} at the end of the URL"
+        )
 
 
 async def _found(connection: Connection, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -140,6 +147,6 @@ def _unmade(wanted: Mapping[str, Any], error: ApiError) -> StoreUnavailable:
     if replicas > 1 and error.err_code in _TOO_FEW_SERVERS:
         return StoreUnavailable(
             f"there are too few servers to keep {replicas} replicas of {wanted['name']}: {error}; "
-            "start the others, or write ?replicas=1 at the end of the URL for a single server"
+            "start the others, or write fewer in the URL: ?replicas=1 for a single server"
         )
     return StoreUnavailable(f"the stream {wanted['name']} cannot be made: {error}")

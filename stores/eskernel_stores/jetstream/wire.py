@@ -36,11 +36,11 @@ class Wire:
         problem: the last error the server has complained of, in words.
     """
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, *, is_secret: bool = False) -> None:
         self.server = server
         self.gone = asyncio.Event()
         self.problem = ""
-        self._client = RawClient(self._take)
+        self._client = RawClient(self._take, is_secret=is_secret)
         self._prefix = f"{self._client.new_inbox()}."
         self._numbers = count()
         self._takes: dict[bytes, _Take] = {}  # by the subject of the answer

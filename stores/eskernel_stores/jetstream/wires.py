@@ -139,7 +139,7 @@ class Wires:
         while True:
             for server in [*self._servers]:
                 self._servers.append(self._servers.pop(0))
-                wire = Wire(server)
+                wire = Wire(server, is_secret=self._login.is_secret)
                 try:
                     await wire.open(self._login, _CONNECT)
                 except Exception as error:  # noqa: BLE001 - whatever it is, there are others

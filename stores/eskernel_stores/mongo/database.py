@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 import pymongo
 from bson.errors import InvalidBSON
@@ -67,6 +68,8 @@ class Database:
             raise ValueError(f"{shown(url)} is no URL of MongoDB; write mongodb://host/database")
         milliseconds = max(round(1000 * self._timeout), 1)
         try:
+            if "." in urlsplit(url).path:
+                raise ValueError("a database's name has no dot")
             return MongoClient(
                 url,
                 appname="eskernel",

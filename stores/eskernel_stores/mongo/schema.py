@@ -6,6 +6,7 @@ from typing import Final
 
 from pymongo.errors import OperationFailure
 
+from eskernel.errors import StoreUnavailable
 from eskernel_stores.mongo.database import Database
 
 EVENTS: Final = "events"
@@ -24,12 +25,24 @@ def prepare(database: Database) -> int:
         The bytes of the largest document that the servers take.
 
     Raises:
-        StoreUnavailable: the database cannot be reached, or refuses.
+        StoreUnavailable: the database cannot be reached, or refuses, or its collection of events
+            is somebody else's.
     """
     with database.translating(writing=False):
         _create(database)
+        _check(database)
         database.collection(EVENTS).create_index(STREAM, unique=True, name="stream")
         return database.most_bytes()
+
+
+def _check(database: Database) -> None:
+    """Raise StoreUnavailable if the collection has something else than appends."""
+    found = database.collection(EVENTS).find_one()
+    if found is not None and not {"append_id", "count", "events"} <= found.keys():
+        raise StoreUnavailable(
+            f"the collection {EVENTS} of the database {database.name} has documents that are no "
+            "appends; name another database in the URL"
+        )
 
 
 def _create(database: Database) -> None:

@@ -60,7 +60,7 @@ class MongoStore:
         StoreUnavailable: the servers cannot be reached, or refuse.
     """
 
-    def __init__(self, url: str, types: Iterable[type] = (), *, timeout: float = 5.0) -> None:
+    def __init__(self, url: str, types: Iterable[type] = (), *, timeout: float = 4.0) -> None:
         codec = Codec(types)
         self._pack = codec.pack
         self._unpack = codec.unpack

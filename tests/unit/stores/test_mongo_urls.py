@@ -35,6 +35,7 @@ def test_the_path_names_the_database(url, name):
         "postgresql://127.0.0.1/bank",
         "mongodb://",
         "mongodb://127.0.0.1:port/bank",
+        "mongodb://127.0.0.1/ba.nk",
         "mongodb://user:sec/ret@127.0.0.1/bank",
         "mongodb://user:sec/ret@secret@127.0.0.1:port/bank",
         "mongodb://user:secret@127.0.0.1:port/bank",
