@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that cuts connections at chosen moments."""
+"""A proxy before a server that cuts connections at chosen moments."""
 
 from __future__ import annotations
 

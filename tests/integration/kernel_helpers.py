@@ -120,13 +120,10 @@ class Gate:
 
 
 class Watch:
-    """Notes the appends of each durable write of a store, and holds one if it is told to.
+    """Notes how many appends each durable write of a store has, and holds one if it is told to.
 
     Args:
         store: not yet any kernel's.
-
-    Attributes:
-        sizes: how many appends each write had.
     """
 
     def __init__(self, store: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from nats.aio.client import Client
@@ -43,10 +44,19 @@ class RawClient(Client):
     def on_end(self, tell: Callable[[], None]) -> None:
         """Have a function called when nothing is read any more, for whatever reason."""
         assert self._reading_task is not None
-        self._reading_task.add_done_callback(lambda _: tell())
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                task.exception()  # of closing, which fails where the last bytes cannot be sent
+            tell()
+
+        self._reading_task.add_done_callback(ended)
 
     def abort(self) -> None:
         """Drop the connection with what has not been sent; harmless if it is closed."""
+        for subscription in self._subs.values():  # left behind where closing has failed
+            subscription._stop_processing()
+        self._subs.clear()
         writer = getattr(self._transport, "_io_writer", None)
         if writer is not None:
             writer.transport.abort()
