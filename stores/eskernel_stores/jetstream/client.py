@@ -55,7 +55,7 @@ class RawClient(Client):
     def abort(self) -> None:
         """Drop the connection with what has not been sent; harmless if it is closed."""
         for subscription in self._subs.values():  # left behind where closing has failed
-            subscription._stop_processing()
+            subscription._stop_processing()  # noqa: SLF001 - the library's own, as this is
         self._subs.clear()
         writer = getattr(self._transport, "_io_writer", None)
         if writer is not None:
