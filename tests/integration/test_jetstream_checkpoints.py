@@ -17,7 +17,7 @@ from support import run_threads
 
 from eskernel.errors import CorruptStore, NotStorable
 from eskernel_stores.jetstream import JetStreamStore
-from eskernel_stores.jetstream.records import pack, packed, unpacked
+from eskernel_stores.jetstream.buckets.records import pack, packed, unpacked
 
 MB = 1 << 20
 

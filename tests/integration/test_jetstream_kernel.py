@@ -8,7 +8,7 @@ from store_helpers import append, log, made, payloads
 
 from eskernel.errors import ConcurrencyConflict
 from eskernel_stores.jetstream import JetStreamStore
-from eskernel_stores.jetstream.connection import Connection
+from eskernel_stores.jetstream.connecting.connection import Connection
 
 STREAM = (TYPE, "a")
 

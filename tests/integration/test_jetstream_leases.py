@@ -15,7 +15,7 @@ from support import run_threads
 
 from eskernel.errors import CorruptStore, StaleEpoch
 from eskernel_stores.jetstream import JetStreamStore
-from eskernel_stores.jetstream.records import pack
+from eskernel_stores.jetstream.buckets.records import pack
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from support import eventually
 from eskernel.contracts import Commit
 from eskernel.errors import StoreUnavailable
 from eskernel_stores.jetstream import JetStreamStore
-from eskernel_stores.jetstream.replies import ApiError
+from eskernel_stores.jetstream.connecting.replies import ApiError
 
 ONE = b".events.bank_account.acc-1 "
 """What a published append has in it."""

@@ -13,7 +13,7 @@ from eskernel.contracts import SnapshotStore
 from eskernel.errors import CorruptStore, NotStorable
 from eskernel.values import Receipt, Snapshot
 from eskernel_stores.jetstream import JetStreamStore
-from eskernel_stores.jetstream.records import Record, pack, packed, unpacked
+from eskernel_stores.jetstream.buckets.records import Record, pack, packed, unpacked
 
 STREAM = ("bank_account", "acc-1")
 KEY = "bank_account.acc-1"

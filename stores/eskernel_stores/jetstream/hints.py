@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from eskernel.errors import StoreUnavailable
 from eskernel_stores.hints import HintListeners
-from eskernel_stores.jetstream.portal import Portal
-from eskernel_stores.jetstream.wires import Wires
+from eskernel_stores.jetstream.connecting.portal import Portal
+from eskernel_stores.jetstream.connecting.wires import Wires
 
 INTERVAL: Final = 0.01
 """Seconds between two messages: all that is appended meanwhile shares one."""
@@ -30,6 +31,7 @@ class Hints:
         self._wires = wires
         self._subject = f"{name}.hints"
         self._tells = HintListeners()
+        self._pid = os.getpid()  # in a forked child a lock may be held by a thread that is not
         # Both are the loop's thread's alone.
         self._appended = False  # since the last message was sent
         self._sending: asyncio.Task[None] | None = None  # there is one if `_appended`
@@ -45,6 +47,8 @@ class Hints:
 
         It is called on the loop's thread. After `close`, and in a forked child, it never is.
         """
+        if os.getpid() != self._pid:
+            return _do_nothing
         ticket = self._tells.add(tell)
         try:
             self._portal.run(self._wires.hear(self._subject, self._tells.tell))
@@ -54,7 +58,8 @@ class Hints:
 
     def close(self) -> None:
         """Tell nobody any more."""
-        self._tells.clear()
+        if os.getpid() == self._pid:
+            self._tells.clear()
 
     async def flush(self) -> None:
         """Send what is due; on the loop's thread."""
@@ -69,4 +74,9 @@ class Hints:
         self._sending = None
 
     def _forget(self, ticket: object) -> None:
-        self._tells.remove(ticket)
+        if os.getpid() == self._pid:
+            self._tells.remove(ticket)
+
+
+def _do_nothing() -> None:
+    pass

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from eskernel_stores.jetstream.address import Address, Login
-from eskernel_stores.jetstream.connection import Connection
+from eskernel_stores.jetstream.connecting.address import Address, Login
+from eskernel_stores.jetstream.connecting.connection import Connection
+from eskernel_stores.jetstream.connecting.portal import Portal
+from eskernel_stores.jetstream.connecting.wires import Wires
 from eskernel_stores.jetstream.hints import Hints
-from eskernel_stores.jetstream.portal import Portal
 from eskernel_stores.jetstream.streams import make_streams
-from eskernel_stores.jetstream.wires import Wires
 
 
 class Service:

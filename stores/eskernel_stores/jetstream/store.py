@@ -11,11 +11,11 @@ from eskernel.contracts import Commit
 from eskernel.values import SERVING, Checkpoint, Event, Lease, Range, Snapshot, StreamId
 from eskernel_stores.batching import Outcome
 from eskernel_stores.checking import check_checkpoints, check_text
-from eskernel_stores.jetstream.address import Address, Login
-from eskernel_stores.jetstream.checkpoints import JetStreamCheckpoints
-from eskernel_stores.jetstream.events import JetStreamEvents
+from eskernel_stores.jetstream.buckets.checkpoints import JetStreamCheckpoints
+from eskernel_stores.jetstream.buckets.snapshots import JetStreamSnapshots
+from eskernel_stores.jetstream.connecting.address import Address, Login
+from eskernel_stores.jetstream.log.events import JetStreamEvents
 from eskernel_stores.jetstream.service import Service
-from eskernel_stores.jetstream.snapshots import JetStreamSnapshots
 from eskernel_stores.leases import check_seconds
 
 A = TypeVar("A")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.jetstream.connection import Connection
-from eskernel_stores.jetstream.replies import NO_STREAM, ApiError
+from eskernel_stores.jetstream.connecting.connection import Connection
+from eskernel_stores.jetstream.connecting.replies import NO_STREAM, ApiError
 
 _TOO_FEW_SERVERS: Final = frozenset((10005, 10074))  # their error codes
 _SAME_NAME: Final = 10058

@@ -3,7 +3,7 @@
 import pytest
 
 from eskernel_stores.jetstream import JetStreamStore
-from eskernel_stores.jetstream.address import Address
+from eskernel_stores.jetstream.connecting.address import Address
 
 
 def test_a_host_is_enough():

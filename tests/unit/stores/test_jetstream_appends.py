@@ -10,8 +10,8 @@ from eskernel.contracts import Commit
 from eskernel.errors import NotStorable
 from eskernel.values import Event
 from eskernel_stores.batching import Prepared
-from eskernel_stores.jetstream import appends
-from eskernel_stores.jetstream.appends import Appends, read, to_bytes, to_payloads
+from eskernel_stores.jetstream.log import appends
+from eskernel_stores.jetstream.log.appends import Appends, read, to_bytes, to_payloads
 
 CODEC = Codec()
 STREAM = ("bank_account", "acc-1")

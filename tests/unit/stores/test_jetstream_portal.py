@@ -12,7 +12,7 @@ import pytest
 from support import eventually, new_seed, run_threads
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.jetstream.portal import Portal
+from eskernel_stores.jetstream.connecting.portal import Portal
 
 
 class Interruption(BaseException):
@@ -125,7 +125,7 @@ def interrupt(thread):
 
 
 def test_closing_answers_whoever_waits(monkeypatch):
-    monkeypatch.setattr("eskernel_stores.jetstream.portal._GRACE", 0.05)
+    monkeypatch.setattr("eskernel_stores.jetstream.connecting.portal._GRACE", 0.05)
     portal = Portal()
     begun = threading.Event()
     answers = []

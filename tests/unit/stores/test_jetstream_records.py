@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from eskernel.errors import CorruptStore
-from eskernel_stores.jetstream.records import (
+from eskernel_stores.jetstream.buckets.bucket import unix_seconds
+from eskernel_stores.jetstream.buckets.chunks import fitted
+from eskernel_stores.jetstream.buckets.records import (
     EVERYTHING,
     Chunks,
     Part,
@@ -15,8 +17,6 @@ from eskernel_stores.jetstream.records import (
     unpack,
     unpacked,
 )
-from eskernel_stores.jetstream.records_bucket import unix_seconds
-from eskernel_stores.jetstream.records_chunks import fitted
 
 IDS = some.text("0123456789abcdef", min_size=16, max_size=16)
 CHUNKS = some.builds(Chunks, IDS, some.integers(1, 999), some.integers(1, 2**40))

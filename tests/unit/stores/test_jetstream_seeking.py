@@ -10,9 +10,9 @@ from support import new_seed
 
 from eskernel.errors import StoreUnavailable
 from eskernel_stores.heads import Head, Heads
-from eskernel_stores.jetstream.freshness import Freshness
-from eskernel_stores.jetstream.replies import Stored
-from eskernel_stores.jetstream.seeking import CLOSE, Seeker
+from eskernel_stores.jetstream.connecting.replies import Stored
+from eskernel_stores.jetstream.log.freshness import Freshness
+from eskernel_stores.jetstream.log.seeking import CLOSE, Seeker
 
 STREAM = ("t", "a")
 EVENT = ("happened", b"", b"", (), 0, None)
@@ -186,7 +186,7 @@ def test_what_must_be_there_is_asked_for_until_it_is():
 
 
 def test_a_leader_that_does_not_learn_is_left_and_not_believed(monkeypatch):
-    monkeypatch.setattr("eskernel_stores.jetstream.freshness._PATIENCE", 0.06)
+    monkeypatch.setattr("eskernel_stores.jetstream.log.freshness._PATIENCE", 0.06)
     leader = StaleLeader([(n, 1, 1) for n in range(1, 10)], 5)
     leader.learns_after = -1
     with pytest.raises(StoreUnavailable, match="knows less than this store has seen"):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.jetstream.attempts import NOT_YET, Attempts
-from eskernel_stores.jetstream.replies import (
+from eskernel_stores.jetstream.connecting.attempts import NOT_YET, Attempts
+from eskernel_stores.jetstream.connecting.replies import (
     NO_RESPONDERS,
     WRONG_SEQUENCE,
     Ack,
@@ -17,8 +17,8 @@ from eskernel_stores.jetstream.replies import (
     Message,
     read_answer,
 )
-from eskernel_stores.jetstream.wire import Lost, Wire
-from eskernel_stores.jetstream.wires import Wires
+from eskernel_stores.jetstream.connecting.wire import Lost, Wire
+from eskernel_stores.jetstream.connecting.wires import Wires
 
 _REFUSED: Final = frozenset(
     (10054, 10097, 10109, 10174, 10175, 10177, 10179, 10199, 10200, 10201, *WRONG_SEQUENCE)

@@ -10,11 +10,11 @@ from eskernel.errors import CorruptStore, NotStorable, StoreUnavailable
 from eskernel.values import StreamId
 from eskernel_stores.batching import Prepared, Round, Written
 from eskernel_stores.heads import Head, Heads
-from eskernel_stores.jetstream.appends import INDEX_BITS
-from eskernel_stores.jetstream.connection import MOST_MESSAGES
-from eskernel_stores.jetstream.freshness import Freshness
-from eskernel_stores.jetstream.replies import Ack, ApiError, Message
-from eskernel_stores.jetstream.seeking import Seeker
+from eskernel_stores.jetstream.connecting.connection import MOST_MESSAGES
+from eskernel_stores.jetstream.connecting.replies import Ack, ApiError, Message
+from eskernel_stores.jetstream.log.appends import INDEX_BITS
+from eskernel_stores.jetstream.log.freshness import Freshness
+from eskernel_stores.jetstream.log.seeking import Seeker
 from eskernel_stores.jetstream.service import Service
 
 _EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"

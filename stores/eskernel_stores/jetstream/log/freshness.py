@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.jetstream.connection import Connection
+from eskernel_stores.jetstream.connecting.connection import Connection
 
 T = TypeVar("T")
 

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from eskernel.errors import CorruptStore, NotStorable, StoreUnavailable
-from eskernel_stores.jetstream.connection import HEADER_BYTES, MOST_MESSAGES, Connection
-from eskernel_stores.jetstream.records import Part, Record, packed, unpacked
-from eskernel_stores.jetstream.records_chunks import asking, chunk_key, fitted, gathered, purge
-from eskernel_stores.jetstream.records_races import LostRace
-from eskernel_stores.jetstream.replies import Ack, ApiError, Message, Stored
+from eskernel_stores.jetstream.buckets.chunks import asking, chunk_key, fitted, gathered, purge
+from eskernel_stores.jetstream.buckets.races import LostRace
+from eskernel_stores.jetstream.buckets.records import Part, Record, packed, unpacked
+from eskernel_stores.jetstream.connecting.connection import HEADER_BYTES, MOST_MESSAGES, Connection
+from eskernel_stores.jetstream.connecting.replies import Ack, ApiError, Message, Stored
 from eskernel_stores.jetstream.streams import bucket_stream, bucket_subjects
 
 _EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"

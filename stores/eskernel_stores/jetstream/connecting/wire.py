@@ -13,9 +13,9 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, Final
 
-from eskernel_stores.jetstream.address import Login
-from eskernel_stores.jetstream.client import RawClient
-from eskernel_stores.jetstream.replies import RawReply, Reply, is_status
+from eskernel_stores.jetstream.connecting.address import Login
+from eskernel_stores.jetstream.connecting.client import RawClient
+from eskernel_stores.jetstream.connecting.replies import RawReply, Reply, is_status
 
 _BUFFER: Final = 1 << 30  # bytes the library may hold before it makes senders wait for ever
 _PING_INTERVAL: Final = 1.0  # seconds; a server that does not answer three of them is given up

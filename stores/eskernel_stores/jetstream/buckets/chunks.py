@@ -8,9 +8,9 @@ from typing import Final
 from uuid import uuid4
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.jetstream.connection import Connection
-from eskernel_stores.jetstream.records import Chunks, Part
-from eskernel_stores.jetstream.replies import ApiError, Message
+from eskernel_stores.jetstream.buckets.records import Chunks, Part
+from eskernel_stores.jetstream.connecting.connection import Connection
+from eskernel_stores.jetstream.connecting.replies import ApiError, Message
 
 _PAGE_BYTES: Final = 8 << 20
 """Bytes that are asked for at once."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.jetstream.attempts import NOT_YET, Attempts
-from eskernel_stores.jetstream.publishing import Publishing
-from eskernel_stores.jetstream.replies import (
+from eskernel_stores.jetstream.connecting.attempts import NOT_YET, Attempts
+from eskernel_stores.jetstream.connecting.publishing import Publishing
+from eskernel_stores.jetstream.connecting.replies import (
     NO_MESSAGE,
     NO_RESPONDERS,
     Ack,
@@ -22,8 +22,8 @@ from eskernel_stores.jetstream.replies import (
     read_direct,
     read_message,
 )
-from eskernel_stores.jetstream.wire import Lost, Wire
-from eskernel_stores.jetstream.wires import Wires
+from eskernel_stores.jetstream.connecting.wire import Lost, Wire
+from eskernel_stores.jetstream.connecting.wires import Wires
 
 MOST_MESSAGES: Final = 1000
 """Messages of one batch, by the server's limit."""

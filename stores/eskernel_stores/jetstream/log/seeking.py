@@ -13,10 +13,10 @@ from typing import Final
 from eskernel.errors import CorruptStore
 from eskernel.values import StreamId
 from eskernel_stores.heads import Head, Heads
-from eskernel_stores.jetstream.appends import Placed, read
-from eskernel_stores.jetstream.connection import Connection
-from eskernel_stores.jetstream.freshness import Freshness
-from eskernel_stores.jetstream.replies import Stored
+from eskernel_stores.jetstream.connecting.connection import Connection
+from eskernel_stores.jetstream.connecting.replies import Stored
+from eskernel_stores.jetstream.log.appends import Placed, read
+from eskernel_stores.jetstream.log.freshness import Freshness
 from eskernel_stores.jetstream.streams import events_stream, events_subjects
 from eskernel_stores.jetstream.subjects import to_token
 

@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 
 from eskernel.errors import CorruptStore
 from eskernel.values import Lease
-from eskernel_stores.jetstream.records import FORMAT, check_format, pack, unpack
-from eskernel_stores.jetstream.records_bucket import Bucket, unix_seconds
-from eskernel_stores.jetstream.replies import Message
+from eskernel_stores.jetstream.buckets.bucket import Bucket, unix_seconds
+from eskernel_stores.jetstream.buckets.records import FORMAT, check_format, pack, unpack
+from eskernel_stores.jetstream.connecting.replies import Message
 from eskernel_stores.leases import Held
 
 

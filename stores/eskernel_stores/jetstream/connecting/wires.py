@@ -8,8 +8,8 @@ from contextlib import suppress
 from typing import Final
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.jetstream.address import Login
-from eskernel_stores.jetstream.wire import Lost, Wire
+from eskernel_stores.jetstream.connecting.address import Login
+from eskernel_stores.jetstream.connecting.wire import Lost, Wire
 
 _CONNECT: Final = 2.0  # seconds to wait for one server
 _PAUSE: Final = 0.1  # seconds between two tries of all servers

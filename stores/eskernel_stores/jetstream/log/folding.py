@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from eskernel.errors import CorruptStore
 from eskernel.values import Event, StreamId
-from eskernel_stores.jetstream.appends import INDEX_BITS, Appends, Body, Placed, read
-from eskernel_stores.jetstream.reading import LogRow, Row
+from eskernel_stores.jetstream.log.appends import INDEX_BITS, Appends, Body, Placed, read
+from eskernel_stores.jetstream.log.reading import LogRow, Row
 from eskernel_stores.jetstream.subjects import from_token
 
 A = TypeVar("A")

@@ -8,12 +8,12 @@ from typing import Any
 from eskernel.errors import CorruptStore
 from eskernel.values import Receipt, Snapshot, StreamId
 from eskernel_stores.checking import check_stream
-from eskernel_stores.jetstream.connection import Connection
-from eskernel_stores.jetstream.portal import Portal
-from eskernel_stores.jetstream.records import Part, Record, pack, unpack
-from eskernel_stores.jetstream.records_bucket import Bucket, Found
-from eskernel_stores.jetstream.records_chunks import chunk_key
-from eskernel_stores.jetstream.records_races import until_won
+from eskernel_stores.jetstream.buckets.bucket import Bucket, Found
+from eskernel_stores.jetstream.buckets.chunks import chunk_key
+from eskernel_stores.jetstream.buckets.races import until_won
+from eskernel_stores.jetstream.buckets.records import Part, Record, pack, unpack
+from eskernel_stores.jetstream.connecting.connection import Connection
+from eskernel_stores.jetstream.connecting.portal import Portal
 from eskernel_stores.jetstream.streams import snapshots_bucket
 from eskernel_stores.jetstream.subjects import to_token
 

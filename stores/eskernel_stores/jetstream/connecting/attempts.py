@@ -6,9 +6,9 @@ import asyncio
 from typing import Final
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.jetstream.replies import ApiError
-from eskernel_stores.jetstream.wire import Lost, Wire
-from eskernel_stores.jetstream.wires import Wires
+from eskernel_stores.jetstream.connecting.replies import ApiError
+from eskernel_stores.jetstream.connecting.wire import Lost, Wire
+from eskernel_stores.jetstream.connecting.wires import Wires
 
 NOT_YET: Final = frozenset((10008, 10009, 10163, 10176, 10210))
 """Error codes: worth another attempt. There was no leader, or there were too many batches."""

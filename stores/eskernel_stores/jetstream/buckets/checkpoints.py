@@ -9,14 +9,14 @@ from weakref import WeakValueDictionary
 
 from eskernel.errors import CorruptStore
 from eskernel.values import Checkpoint, Lease
-from eskernel_stores.jetstream import leases
-from eskernel_stores.jetstream.connection import Connection
-from eskernel_stores.jetstream.portal import Portal
-from eskernel_stores.jetstream.records import Part, pack, unpack
-from eskernel_stores.jetstream.records_bucket import Bucket
-from eskernel_stores.jetstream.records_chunks import chunk_key
-from eskernel_stores.jetstream.records_races import until_won
-from eskernel_stores.jetstream.replies import Message
+from eskernel_stores.jetstream.buckets import leases
+from eskernel_stores.jetstream.buckets.bucket import Bucket
+from eskernel_stores.jetstream.buckets.chunks import chunk_key
+from eskernel_stores.jetstream.buckets.races import until_won
+from eskernel_stores.jetstream.buckets.records import Part, pack, unpack
+from eskernel_stores.jetstream.connecting.connection import Connection
+from eskernel_stores.jetstream.connecting.portal import Portal
+from eskernel_stores.jetstream.connecting.replies import Message
 from eskernel_stores.jetstream.streams import checkpoints_bucket
 from eskernel_stores.jetstream.subjects import to_token
 from eskernel_stores.leases import check_seconds

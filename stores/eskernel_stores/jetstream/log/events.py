@@ -12,16 +12,16 @@ from eskernel_stores.batching import Batch, Outcome, Prepared, Round, Written
 from eskernel_stores.bounds import LAST, bounds_of
 from eskernel_stores.checking import check_stream
 from eskernel_stores.heads import Heads
-from eskernel_stores.jetstream.appends import to_bytes, to_payloads
-from eskernel_stores.jetstream.connection import HEADER_BYTES, MOST_MESSAGES
-from eskernel_stores.jetstream.folding import LogFold, StreamFold, end_of
-from eskernel_stores.jetstream.freshness import Freshness
-from eskernel_stores.jetstream.reading import PAGE, LogRow, Reading
-from eskernel_stores.jetstream.replies import ApiError
-from eskernel_stores.jetstream.seeking import Seeker
+from eskernel_stores.jetstream.connecting.connection import HEADER_BYTES, MOST_MESSAGES
+from eskernel_stores.jetstream.connecting.replies import ApiError
+from eskernel_stores.jetstream.log.appends import to_bytes, to_payloads
+from eskernel_stores.jetstream.log.folding import LogFold, StreamFold, end_of
+from eskernel_stores.jetstream.log.freshness import Freshness
+from eskernel_stores.jetstream.log.reading import PAGE, LogRow, Reading
+from eskernel_stores.jetstream.log.seeking import Seeker
+from eskernel_stores.jetstream.log.writing import Room, Writing
 from eskernel_stores.jetstream.service import Service
 from eskernel_stores.jetstream.streams import events_subjects
-from eskernel_stores.jetstream.writing import Room, Writing
 
 A = TypeVar("A")
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
-from eskernel_stores.jetstream.connection import Connection
-from eskernel_stores.jetstream.freshness import Freshness
-from eskernel_stores.jetstream.replies import read_direct, sequence_of
+from eskernel_stores.jetstream.connecting.connection import Connection
+from eskernel_stores.jetstream.connecting.replies import read_direct, sequence_of
+from eskernel_stores.jetstream.log.freshness import Freshness
 
 PAGE: Final = 4000
 """Messages read at once."""

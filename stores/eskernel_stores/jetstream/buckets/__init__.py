@@ -1,0 +1,1 @@
+"""Snapshots, checkpoints and leases: records in key-value buckets, replaced by compare-and-set."""

@@ -1,0 +1,1 @@
+"""Events: appends as messages, written, found, read and put together again."""
