@@ -20,7 +20,8 @@ from store_helpers import unavailable
 from support import eventually
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.jetstream import JetStreamStore, records_races
+from eskernel_stores.jetstream import JetStreamStore
+from eskernel_stores.jetstream.buckets import races
 
 LARGE = ("a", "b", "c")
 
@@ -96,7 +97,7 @@ def served(store):
 
 
 def test_a_race_that_is_lost_for_too_long_is_given_up(store, monkeypatch):
-    monkeypatch.setattr(records_races, "_PATIENCE", 0.05)
+    monkeypatch.setattr(races, "_PATIENCE", 0.05)
     store.acquire_lease(NAME, "first", 600)
     last = store._service.connection.last
 
