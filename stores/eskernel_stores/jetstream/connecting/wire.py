@@ -34,12 +34,14 @@ class Wire:
         server: the URL of the server.
         gone: set when the connection is lost or closed.
         problem: the last error the server has complained of, in words.
+        hung_up: whether it ended the connection without a word that was read.
     """
 
     def __init__(self, server: str, *, is_secret: bool = False) -> None:
         self.server = server
         self.gone = asyncio.Event()
         self.problem = ""
+        self.hung_up = False
         self._client = RawClient(self._take, is_secret=is_secret)
         self._prefix = f"{self._client.new_inbox()}."
         self._numbers = count()
@@ -215,7 +217,10 @@ class Wire:
                 answered.set_exception(Lost("the connection was lost"))
 
     async def _note(self, error: Exception) -> None:
-        self.problem = str(error) or repr(error)
+        if isinstance(error, ConnectionResetError):  # tells less than what came before
+            self.hung_up = True
+        else:
+            self.problem = str(error) or repr(error)
 
     async def _end(self) -> None:
         """Free what the library holds; a server that does not read cannot delay it for long."""

@@ -150,7 +150,7 @@ class Wires:
 
     def _note(self, wire: Wire, error: Exception) -> None:
         """Remember why there is no wire; what a server has said tells more than that it hung up."""
-        if not isinstance(error, ConnectionResetError):
+        if wire.problem or not (wire.hung_up or isinstance(error, ConnectionResetError)):
             self._problem = f"{wire.server}: {wire.problem or repr(error)}"
         elif not self._problem:
             self._problem = f"{wire.server} hung up, as on a wrong user, password or token"
