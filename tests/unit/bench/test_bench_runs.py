@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from scripts.bench.apart import MeasureFailed, run_apart
@@ -11,6 +13,12 @@ from scripts.bench.measures import MEASURES, NEED_MORE_THAN_THE_TESTS, load_meas
 from scripts.bench.timing import quantile
 
 WITHIN_REACH = [name for name in MEASURES if name not in NEED_MORE_THAN_THE_TESTS]
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have measures not collect the garbage of all tests before them, which takes minutes."""
+    monkeypatch.setattr(gc, "collect", lambda: 0)
 
 
 @pytest.mark.parametrize("name", WITHIN_REACH)
