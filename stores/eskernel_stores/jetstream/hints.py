@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from eskernel.errors import StoreUnavailable
-from eskernel_stores.hints import HintListeners
+from eskernel_stores.hints import HintListeners, do_nothing
 from eskernel_stores.jetstream.connecting.portal import Portal
 from eskernel_stores.jetstream.connecting.wires import Wires
 
@@ -48,7 +48,7 @@ class Hints:
         It is called on the loop's thread. After `close`, and in a forked child, it never is.
         """
         if os.getpid() != self._pid:
-            return _do_nothing
+            return do_nothing
         ticket = self._tells.add(tell)
         try:
             self._portal.run(self._wires.hear(self._subject, self._tells.tell))
@@ -76,7 +76,3 @@ class Hints:
     def _forget(self, ticket: object) -> None:
         if os.getpid() == self._pid:
             self._tells.remove(ticket)
-
-
-def _do_nothing() -> None:
-    pass

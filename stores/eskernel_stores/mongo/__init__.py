@@ -2,7 +2,7 @@
 
 `store` has the public class. Events: `chain` appends them, with `writing` and `turns`, as
 `documents`, and `reading` brings them back. Snapshots and checkpoints: `snapshots`, `checkpoints`
-and `leases`, in documents of `large`. Hints: `hints` and `watcher`. Everything reaches the servers
+and `leases`, in documents of `large`. Hints: `watcher`. Everything reaches the servers
 through `database`, whose errors `failures` explains; `schema` makes the collections.
 """
 

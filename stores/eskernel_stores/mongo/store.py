@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TypeVar
 
 from eskernel.codec import Codec
@@ -13,6 +14,7 @@ from eskernel_stores.batching import Batch, Outcome, Prepared, Round, Written
 from eskernel_stores.bounds import bounds_of
 from eskernel_stores.checking import check_checkpoints, check_text
 from eskernel_stores.heads import Head
+from eskernel_stores.hints import Hints
 from eskernel_stores.leases import check_seconds
 from eskernel_stores.mongo.chain import Chain
 from eskernel_stores.mongo.checkpoints import MongoCheckpoints
@@ -26,10 +28,10 @@ from eskernel_stores.mongo.documents import (
     of_stream,
     to_part,
 )
-from eskernel_stores.mongo.hints import Hints
 from eskernel_stores.mongo.reading import Ends, Reading
 from eskernel_stores.mongo.schema import prepare
 from eskernel_stores.mongo.snapshots import MongoSnapshots
+from eskernel_stores.mongo.watcher import Watcher
 from eskernel_stores.urls import shown
 
 A = TypeVar("A")
@@ -73,7 +75,7 @@ class MongoStore:
             raise
         self._chain = Chain(self._database, timeout)
         self._ends = Ends()
-        self._hints = Hints(self._database)
+        self._hints = Hints(partial(Watcher, self._database))
         self._snapshots = MongoSnapshots(self._database, self._pack, self._unpack)
         self._checkpoints = MongoCheckpoints(self._database)
 

@@ -12,11 +12,10 @@ from eskernel_stores.jetstream.buckets.chunks import asking, chunk_key, fitted, 
 from eskernel_stores.jetstream.buckets.races import LostRace
 from eskernel_stores.jetstream.buckets.records import Part, Record, packed, unpacked
 from eskernel_stores.jetstream.connecting.connection import HEADER_BYTES, MOST_MESSAGES, Connection
-from eskernel_stores.jetstream.connecting.replies import Ack, ApiError, Message, Stored
+from eskernel_stores.jetstream.connecting.replies import EXPECTED, Ack, ApiError, Message, Stored
 from eskernel_stores.jetstream.streams import bucket_stream, bucket_subjects
 
-_EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
-_EXPECTED_OF: Final = "Nats-Expected-Last-Subject-Sequence-Subject"
+_EXPECTED_OF: Final = f"{EXPECTED}-Subject"
 _DELETED: Final = {"KV-Operation": "DEL"}
 """Marks what other programs shall take for deleted."""
 _READ: Final = "read"
@@ -119,7 +118,7 @@ class Bucket:
             LostRace: it is not, or somebody is writing it.
             StoreUnavailable: nobody knows.
         """
-        headers = {**_DELETED, _EXPECTED: str(sequence), _EXPECTED_OF: self._subject(key)}
+        headers = {**_DELETED, EXPECTED: str(sequence), _EXPECTED_OF: self._subject(key)}
         with asking():
             await self._publish([Message(self._subject(_READ), b"", headers)])
 
@@ -168,7 +167,7 @@ class Bucket:
         """
         *others, last = messages
         self._check(messages)
-        headers = {**last.headers, _EXPECTED: str(expected)}
+        headers = {**last.headers, EXPECTED: str(expected)}
         ack = await self._publish([*others, last._replace(headers=headers)])
         with suppress(StoreUnavailable):  # it is stored; the next who writes will purge these
             await self.purge(dropped, ack.sequence - len(others))

@@ -10,6 +10,9 @@ from typing import Any, Final, NamedTuple
 WRONG_SEQUENCE: Final = frozenset((10071, 10164))
 """Error codes: a subject's last message is not the one that was expected."""
 
+EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
+"""The header that says which message must be its subject's last."""
+
 NO_RESPONDERS: Final = 503
 """The status when nobody listens."""
 

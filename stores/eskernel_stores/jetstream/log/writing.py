@@ -11,13 +11,12 @@ from eskernel.values import StreamId
 from eskernel_stores.batching import Prepared, Round, Written
 from eskernel_stores.heads import Head, Heads
 from eskernel_stores.jetstream.connecting.connection import MOST_MESSAGES
-from eskernel_stores.jetstream.connecting.replies import Ack, ApiError, Message
+from eskernel_stores.jetstream.connecting.replies import EXPECTED, Ack, ApiError, Message
 from eskernel_stores.jetstream.log.appends import INDEX_BITS
 from eskernel_stores.jetstream.log.freshness import Freshness
 from eskernel_stores.jetstream.log.seeking import Seeker
 from eskernel_stores.jetstream.service import Service
 
-_EXPECTED: Final = "Nats-Expected-Last-Subject-Sequence"
 _ASKED_AT_ONCE: Final = 64  # heads; servers drop questions when they get too many
 _PAUSE: Final = 0.02  # seconds for what is under way on the same streams to be done
 _NOBODY_WROTE: Final = Head(0, 0)
@@ -147,7 +146,7 @@ class Writing:
                     messages.append(Message(subject, payload))
                 else:
                     begun.add(index)
-                    expected = {_EXPECTED: str(heads[index].mark)}
+                    expected = {EXPECTED: str(heads[index].mark)}
                     messages.append(Message(subject, payload, expected))
         return await self._connection.publish_batch(messages)
 
