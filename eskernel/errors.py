@@ -191,6 +191,25 @@ class StaleEpoch(EskernelError):
         self.newest = newest
 
 
+class NotOwner(EskernelError):
+    """Another kernel has the lease of the aggregate's shard; nothing was done.
+
+    Attributes:
+        stream_id: the aggregate.
+        owner: who has it, as that kernel calls itself.
+        retry_after: seconds until its lease runs out, unless it is renewed.
+    """
+
+    def __init__(self, stream_id: tuple[str, str], owner: str, retry_after: float) -> None:
+        super().__init__(
+            f"{stream_id} belongs to {owner!r}, whose lease is valid for {retry_after:.3g} s more "
+            "unless it is renewed; send the command there, or try again later"
+        )
+        self.stream_id = stream_id
+        self.owner = owner
+        self.retry_after = retry_after
+
+
 class InvalidProjection(EskernelError):
     """A projection module misses a function, or breaks the rules of one."""
 

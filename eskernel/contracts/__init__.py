@@ -4,6 +4,7 @@ from eskernel.contracts.checkpoint_store import CheckpointStore
 from eskernel.contracts.clock import Clock
 from eskernel.contracts.domain import Domain
 from eskernel.contracts.event_store import BatchingEventStore, Commit, EventStore
+from eskernel.contracts.fencing import Fence, FencingEventStore
 from eskernel.contracts.hints import HintingEventStore
 from eskernel.contracts.middleware import CallNext, Middleware
 from eskernel.contracts.snapshot_store import SnapshotStore
@@ -17,6 +18,8 @@ __all__ = [
     "Commit",
     "Domain",
     "EventStore",
+    "Fence",
+    "FencingEventStore",
     "HintingEventStore",
     "Middleware",
     "SnapshotStore",

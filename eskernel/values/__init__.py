@@ -7,6 +7,7 @@ from eskernel.values.identifier import StreamId, check_identifier
 from eskernel.values.outcome import Accepted, Rejected
 from eskernel.values.range import Range
 from eskernel.values.snapshot import Receipt, Snapshot
+from eskernel.values.shard import shard_of
 
 __all__ = [
     "NO_METADATA",
@@ -23,4 +24,5 @@ __all__ = [
     "Snapshot",
     "StreamId",
     "check_identifier",
+    "shard_of",
 ]
