@@ -6,8 +6,8 @@ from eskernel.values.event import Event, Row
 from eskernel.values.identifier import StreamId, check_identifier
 from eskernel.values.outcome import Accepted, Rejected
 from eskernel.values.range import Range
-from eskernel.values.snapshot import Receipt, Snapshot
 from eskernel.values.shard import shard_of
+from eskernel.values.snapshot import Receipt, Snapshot
 
 __all__ = [
     "NO_METADATA",
