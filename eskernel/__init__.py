@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from eskernel.actors.consuming.callback import RunningSubscription
 from eskernel.actors.consuming.projecting import RunningProjection
 from eskernel.actors.consuming.subscribing import Subscription
+from eskernel.actors.owning.options import ShardLeases
 from eskernel.kernel import Kernel
 from eskernel.projections import Projection, project
 from eskernel.values import Accepted, Command, Event, Range, Rejected, Snapshot
@@ -24,6 +25,7 @@ __all__ = [
     "Rejected",
     "RunningProjection",
     "RunningSubscription",
+    "ShardLeases",
     "Snapshot",
     "Subscription",
     "TableConnection",

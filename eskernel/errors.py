@@ -270,6 +270,24 @@ class KernelStopped(EskernelError):
         self.reason = reason
 
 
+class NotImportable(EskernelError, ImportError):
+    """Something that another process must import has no import path, or is not found under it."""
+
+
+class RemoteFailure(EskernelError):
+    """An exception that is none of eskernel's, raised in another process.
+
+    Attributes:
+        kind: its class, as `module.name`.
+        traceback: where it was raised there, as text.
+    """
+
+    def __init__(self, kind: str, message: str, traceback: str = "") -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.traceback = traceback
+
+
 class NotStorable(EskernelError, TypeError):
     """A value cannot be stored exactly.
 

@@ -25,7 +25,7 @@ from eskernel.actors.aggregate.calling import (
     recall_outcome,
 )
 from eskernel.actors.aggregate.limits import Limits, check_seconds
-from eskernel.actors.aggregate.replies import FutureReply
+from eskernel.actors.aggregate.replies import AnyReply, FutureReply
 from eskernel.actors.aggregate.requests import CommandRequest
 from eskernel.actors.aggregate.routing import Aggregate
 from eskernel.actors.aggregate.services import Services
@@ -33,6 +33,8 @@ from eskernel.actors.consuming.callback import RunningSubscription
 from eskernel.actors.consuming.projecting import RunningProjection
 from eskernel.actors.consuming.read_side import ReadSide
 from eskernel.actors.consuming.subscribing import Subscription
+from eskernel.actors.owning.options import ShardLeases, check_shard_leases
+from eskernel.actors.owning.shards import Shards
 from eskernel.actors.runtime import FORKED, Runtime
 from eskernel.actors.tree import Node, draw
 from eskernel.contracts import (
@@ -41,6 +43,7 @@ from eskernel.contracts import (
     Clock,
     Domain,
     EventStore,
+    FencingEventStore,
     Middleware,
     SnapshotStore,
 )
@@ -84,11 +87,15 @@ class Kernel:
         middleware: functions around every command, outermost first; see
             `eskernel.contracts.Middleware`.
         clock: where the time comes from; None for the machine's.
+        shard_leases: one owner for each aggregate, among the kernels of several processes; see
+            `ShardLeases`. Commands to another's get NotOwner. The event store must be a
+            FencingEventStore. None: every kernel decides every command, and where two do so at
+            once, the later one catches up and decides again.
 
     Raises:
         InvalidDomain: a domain misses a function.
         InvalidProjection: a projection does, or there is nowhere to keep its checkpoints.
-        ValueError: a number is out of its range.
+        ValueError: a number is out of its range, or the event store cannot keep shard leases.
         TypeError: what is plugged in is not what is wanted.
     """
 
@@ -109,6 +116,7 @@ class Kernel:
         receipts_kept: int = 1000,
         middleware: Sequence[Middleware] = (),
         clock: Clock | None = None,
+        shard_leases: ShardLeases | None = None,
     ) -> None:
         self._limits = Limits(
             snapshot_interval=snapshot_interval,
@@ -121,6 +129,7 @@ class Kernel:
         )
         check_domains(domains)
         check_event_store(event_store)
+        check_shard_leases(shard_leases, event_store)
         if snapshot_store is None and isinstance(event_store, SnapshotStore):
             snapshot_store = event_store
         self._clock: Clock = time if clock is None else clock
@@ -131,6 +140,7 @@ class Kernel:
         self._checkpoints = checkpoint_store
         self._store = event_store
         self._snapshots = snapshot_store
+        self._shard_leases = shard_leases
         self._middleware = checked_middleware(middleware)
         # Guards start and stop. Dispatching threads read `_runtime` without it. Re-entrant, for a
         # signal handler that stops a kernel which is being stopped.
@@ -162,9 +172,16 @@ class Kernel:
                 with_middleware=bool(self._middleware),
                 projections=self._projections,
                 checkpoints=self._checkpoints,
+                shards=self._shards(),
             )
             self._runtime.start()
         return self
+
+    def _shards(self) -> Shards | None:
+        if self._shard_leases is None:
+            return None
+        assert isinstance(self._store, FencingEventStore), "the constructor has checked it"
+        return Shards(self._store, self._shard_leases, self._clock)
 
     def stop(self, timeout: float = 5.0) -> bool:
         """Stop: running commands end, waiting ones get KernelStopped, new ones are refused.
@@ -300,11 +317,21 @@ class Kernel:
         """
         services = self._checked(command)
         reply = FutureReply(services.outer_jobs.put)
+        self._post(services, command, reply)
+        return reply.future
+
+    def post(self, command: Command, reply: AnyReply) -> None:
+        """Have a command decided by the pool, and its outcome handed to a reply.
+
+        For hosts that pass the outcome on; everybody else uses `submit`, and raises are as there.
+        """
+        self._post(self._checked(command), command, reply)
+
+    def _post(self, services: Services, command: Command, reply: AnyReply) -> None:
         if self._middleware:
             services.outer_jobs.put(lambda: self._run_chain(command, reply))
         else:
             self._start(services, command[:2])[0].post(CommandRequest(command, reply))
-        return reply.future
 
     def _call(self, index: int, command: Command, timeout: float | None) -> Accepted:
         """Call the middleware of this index, or at the end of the chain dispatch."""
@@ -322,7 +349,7 @@ class Kernel:
             )
         return outcome
 
-    def _run_chain(self, command: Command, reply: FutureReply) -> None:
+    def _run_chain(self, command: Command, reply: AnyReply) -> None:
         if not reply.claim(reply):
             return
         try:

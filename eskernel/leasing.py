@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import uuid
 from typing import Final, NamedTuple
 
 from eskernel.contracts import CheckpointStore, Clock
 
-_RENEWALS: Final = 3
+RENEWALS: Final = 3
 """How often a lease is renewed while it is valid."""
 
 
@@ -73,7 +76,7 @@ class LeaseKeeper:
         asked = self._clock.monotonic()  # it begins later, and so ends here before it does there
         lease = self._leases.acquire_lease(self._name, self._owner, self._seconds)
         before = (self.epoch, self.holder)
-        wait = self._seconds / _RENEWALS
+        wait = self._seconds / RENEWALS
         if lease.owner == self._owner:
             self._held = _Held(lease.epoch, asked + lease.seconds)
         else:
@@ -111,3 +114,8 @@ class LeaseKeeper:
         epoch, self._held = self.epoch, _NOT_HELD
         if self._leases is not None and epoch is not None:
             self._leases.release_lease(self._name, self._owner)
+
+
+def new_owner() -> str:
+    """Return a name to ask for leases by, unique in the world: machine, process and chance."""
+    return f"{platform.node()[:100]}/{os.getpid()}/{uuid.uuid4()}"

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from time import monotonic, sleep
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pykka import ActorRef
 from pykka._envelope import Envelope
@@ -14,8 +14,11 @@ from pykka._envelope import Envelope
 from eskernel.actors.bell import Bell
 from eskernel.actors.outcomes import ChainBroken, Outcome, failure, one_by_one, own
 from eskernel.actors.supervision import SupervisedActor
-from eskernel.contracts import BatchingEventStore, Commit, EventStore
+from eskernel.contracts import BatchingEventStore, Commit, EventStore, Fence
 from eskernel.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from eskernel.actors.owning.shards import Shards
 
 MAX_BATCH = 1000
 """Appends in one durable write at most."""
@@ -32,12 +35,15 @@ class Chain:
     Attributes:
         broken: whether one failed. The later ones are then not sent: a sequence that somebody else
             has written meanwhile would make them fit by chance.
+        fence: the lease under which the state was read that they were decided on; None where the
+            kernel has none.
     """
 
-    __slots__ = ("broken",)
+    __slots__ = ("broken", "fence")
 
-    def __init__(self) -> None:
+    def __init__(self, fence: Fence | None = None) -> None:
         self.broken = False
+        self.fence = fence
 
 
 class Wakeable(Protocol):
@@ -144,9 +150,12 @@ class Committer(SupervisedActor):
         queue: where the appends come from.
         store: where they go: by `append_batch`, or one by one into a store without.
         bell: told what was written.
+        shards: what appends instead, under the fences of the appends' chains; None for no fences.
     """
 
-    def __init__(self, queue: CommitQueue, store: EventStore, bell: Bell) -> None:
+    def __init__(
+        self, queue: CommitQueue, store: EventStore, bell: Bell, shards: Shards | None = None
+    ) -> None:
         super().__init__()
         self._queue = queue
         self._bell = bell
@@ -154,6 +163,7 @@ class Committer(SupervisedActor):
         self._write = (
             store.append_batch if isinstance(store, BatchingEventStore) else one_by_one(store)
         )
+        self._shards = shards
 
     def on_start(self) -> None:
         """Announce itself, and write what an earlier committer left."""
@@ -196,7 +206,12 @@ class Committer(SupervisedActor):
         if not appends:
             return ()
         try:
-            results = self._write([append.commit for append in appends])
+            commits = [append.commit for append in appends]
+            if self._shards is None:
+                results = self._write(commits)
+            else:
+                fences = [append.chain.fence for append in appends]
+                results = self._shards.append(commits, fences)
             if len(results) != len(appends) or None in results:
                 raise ValueError(f"append_batch returned {results!r} for {len(appends)} commits")
         except Exception as error:  # noqa: BLE001 - every waiting caller must hear of it

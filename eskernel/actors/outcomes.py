@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar
 
 from eskernel.contracts import Commit, EventStore
 from eskernel.errors import EskernelError, StoreUnavailable
 
+E = TypeVar("E", bound=Exception)
 Outcome = int | Exception
 """An append's position, or why it failed."""
 
@@ -18,7 +19,7 @@ class ChainBroken(EskernelError):
     """An append was not sent because the one it was decided upon failed."""
 
 
-def own(error: Exception) -> Exception:
+def own(error: E) -> E:
     """Return a copy for one caller: whoever raises an error adds to its traceback."""
     own = copy(error)
     own.__cause__ = error.__cause__

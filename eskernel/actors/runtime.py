@@ -19,6 +19,7 @@ from eskernel.actors.aggregate.services import Services
 from eskernel.actors.committer import CommitQueue
 from eskernel.actors.consuming.read_side import ReadSide
 from eskernel.actors.journal import log_and_go_on, log_safely
+from eskernel.actors.owning.shards import Shards
 from eskernel.actors.pool import JobQueue
 from eskernel.actors.supervision import Exit, stop_and_wait, watch
 from eskernel.actors.tree import BACKOFF, KernelSupervisor
@@ -46,6 +47,7 @@ class Runtime:
         with_middleware: whether commands go through middleware first.
         projections: by name.
         checkpoints: where named subscriptions keep their position; None for the event store.
+        shards: whose the aggregates are; None if all are this kernel's.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Runtime:
         with_middleware: bool,
         projections: Mapping[str, Bound],
         checkpoints: CheckpointStore | None,
+        shards: Shards | None,
     ) -> None:
         self.immediate = bool(getattr(store, "immediate", False))
         commits = None if self.immediate else CommitQueue()
@@ -72,6 +75,7 @@ class Runtime:
             JobQueue(),
             JobQueue(),
             commits,
+            shards=shards,
             with_middleware=with_middleware,
         )
         if limits.max_live_aggregates is not None:

@@ -18,6 +18,7 @@ from eskernel.actors.aggregate.supervisor import AggregateSupervisor
 from eskernel.actors.committer import Committer
 from eskernel.actors.consuming.registry import Registry
 from eskernel.actors.consuming.supervisor import ProjectionSupervisor
+from eskernel.actors.owning.keeper import ShardKeeper
 from eskernel.actors.pool import ActorPool
 from eskernel.actors.supervision import Backoff, ChildInfo, ChildSpec, Inbox, Supervisor, ask
 from eskernel.values import Command
@@ -28,6 +29,8 @@ COMPLETERS = 2
 INTENSITY, PERIOD = 20, 10.0
 BACKOFF = Backoff(first=0.005, longest=0.25)
 _ANSWER_WITHIN = 1.0
+_GIVE_BACK_WITHIN = 2.0
+"""Seconds a stopping kernel waits for its leases to be given back; then they run out."""
 
 
 class KernelSupervisor(Supervisor):
@@ -47,7 +50,12 @@ class KernelSupervisor(Supervisor):
             ChildSpec(name, partial(ActorPool.start, jobs, POOL_SIZE, stopping, name))
             for name, jobs in (("actor-pool", services.jobs), ("outer-pool", services.outer_jobs))
         ]
-        commits = services.commits
+        commits, shards = services.commits, services.shards
+        if shards is not None:
+            # Before the committer, and so to end after it: leases are given back when all that
+            # was decided under them is stored.
+            keep = partial(ShardKeeper.start, services, shards)
+            specs.append(ChildSpec("shard-keeper", keep, shutdown=_GIVE_BACK_WITHIN))
         if commits is not None:
             start = partial(
                 ActorPool.start, services.completions, COMPLETERS, stopping, "completion-pool"
@@ -55,7 +63,8 @@ class KernelSupervisor(Supervisor):
             specs.append(ChildSpec("completion-pool", start))
             specs.append(
                 ChildSpec(
-                    "committer", lambda: Committer.start(commits, services.store, services.bell)
+                    "committer",
+                    lambda: Committer.start(commits, services.store, services.bell, shards),
                 )
             )
         specs += [
@@ -150,6 +159,9 @@ def _below(info: ChildInfo, services: Services, limit: int) -> tuple[Node, ...]:
     """Return what runs under a child of the root."""
     if info.name == "aggregate-supervisor":
         return _aggregates(services, limit)
+    if info.name == "shard-keeper" and services.shards is not None:
+        held = f"{len(services.shards.held())} of {len(services.shards)} shards"
+        return (Node(held, "", None, alive=True),)
     if info.name == "projection-supervisor" and info.ref is not None:
         return tuple(_node(child) for child in _children(info.ref))
     return ()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
-import uuid
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -13,6 +10,7 @@ from typing import Final
 
 from eskernel.contracts import CheckpointStore, Clock, EventStore
 from eskernel.errors import StoreUnavailable
+from eskernel.leasing import new_owner
 from eskernel.subscriptions.arguments import checked_interval, checked_seconds
 from eskernel.subscriptions.bookmark import Bookmark
 from eskernel.subscriptions.deadline import Deadline
@@ -198,8 +196,3 @@ class DurableFeed:
             if not isinstance(error, StoreUnavailable) or deadline.is_over():
                 raise
         return None
-
-
-def new_owner() -> str:
-    """Return a name to ask for leases by, unique in the world: machine, process and chance."""
-    return f"{platform.node()[:100]}/{os.getpid()}/{uuid.uuid4()}"

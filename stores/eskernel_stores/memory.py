@@ -34,6 +34,9 @@ class MemoryStore:
     immediate = True
     """Appends cost no I/O, so the kernel makes them on the caller's thread."""
 
+    cannot_fence = "is in one process only, where no other kernel could own anything"
+    """Why it is no FencingEventStore."""
+
     def __init__(self, types: Iterable[type] = ()) -> None:
         codec = Codec(types)
         self._pack = codec.pack

@@ -200,7 +200,7 @@ def test_a_forked_child_has_nothing_of_its_parents_store(mongo_url):
             append(store, STREAM, "a")
             stop = store.on_append(lambda: None)
             store._chain._inserting.acquire()
-            store._chain.heads._lock.acquire()  # by other threads, as it were
+            store._chain.streams.heads._lock.acquire()  # by other threads, as it were
             child = os.fork()
             if not child:
                 store.on_append(lambda: None)()
@@ -209,7 +209,7 @@ def test_a_forked_child_has_nothing_of_its_parents_store(mongo_url):
                 known = all("forked" in str(error) for error in errors)
                 store.close()
                 os._exit(threading.active_count() - 1 + 2 * (not known))
-            store._chain.heads._lock.release()
+            store._chain.streams.heads._lock.release()
             store._chain._inserting.release()
             say(os.waitpid(child, 0)[1])
             append(store, STREAM, "b")

@@ -13,7 +13,7 @@ from eskernel.contracts import Commit
 from eskernel.errors import ConcurrencyConflict
 from eskernel.values import Range, Snapshot
 from eskernel_stores.sql import SqlStore
-from eskernel_stores.sql.sqlite import _HEADS
+from eskernel_stores.sql.sqlite_writing import _HEADS
 
 STREAM = ("t", "250")
 SCANNED = {

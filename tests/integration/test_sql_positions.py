@@ -29,7 +29,8 @@ from eskernel.values import Range
 from eskernel_stores.batching import Batch
 from eskernel_stores.sql import SqlStore
 from eskernel_stores.sql.events import to_columns
-from eskernel_stores.sql.postgresql import _CALL, _packed
+from eskernel_stores.sql.postgresql import _CALL
+from eskernel_stores.sql.postgresql_packing import packed
 
 
 class Held:
@@ -39,7 +40,7 @@ class Held:
         self._connection = connection
 
     def write(self, round):
-        return round.written(*self._connection.execute(_CALL, _packed(round)).fetchone())
+        return round.written(*self._connection.execute(_CALL, packed(round)).fetchone())
 
     def find(self, commit):
         raise AssertionError("the commit fits")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eskernel.actors.aggregate.caller_run import CALLER_BATCH
+from eskernel.actors.aggregate.owned_pipeline import OwnedPipeline
 from eskernel.actors.aggregate.pipeline import Pipeline
 from eskernel.actors.aggregate.stream_actor import StreamActor
 from eskernel.actors.journal import log_safely
@@ -35,7 +36,13 @@ class PipelinedActor(StreamActor):
         self, stream_id: StreamId, domain: BoundDomain, services: Services, life: Life
     ) -> None:
         super().__init__(stream_id, domain, services, life)
-        self.pipeline = None if services.commits is None else Pipeline(self, services.commits)
+        self.pipeline: Pipeline | None = None
+        if services.commits is not None:
+            self.pipeline = (
+                Pipeline(self, services.commits)
+                if services.shards is None
+                else OwnedPipeline(self, services.commits, services.shards)
+            )
 
     def forget(self) -> None:
         """Trust nothing of the present state, speculative or not."""

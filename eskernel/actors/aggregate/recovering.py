@@ -8,7 +8,7 @@ from eskernel.actors.aggregate.entry import NO_APPEND, Entry
 from eskernel.actors.aggregate.limits import MAX_CONFLICTS
 from eskernel.actors.committer import Chain
 from eskernel.actors.outcomes import ChainBroken
-from eskernel.errors import ConcurrencyConflict, StoreUnavailable
+from eskernel.errors import ConcurrencyConflict, StaleEpoch, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections import deque
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from eskernel.actors.aggregate.stream_actor import StreamActor
     from eskernel.actors.aggregate.turns import Turn
     from eskernel.values import Accepted
+
+_OTHERS = (ConcurrencyConflict, StaleEpoch)
+"""What an append gets that somebody else has forestalled: nothing of it is stored."""
 
 
 class Failed(Protocol):
@@ -58,9 +61,9 @@ def _verdict(actor: StreamActor, entry: Entry, *, first: bool) -> Accepted | Exc
     if not isinstance(result, Exception):
         # Stored although an earlier one failed: then that one's outcome was unknown.
         return None if result == NO_APPEND else entry.accepted()
-    if isinstance(result, ChainBroken) or (isinstance(result, ConcurrencyConflict) and not first):
+    if isinstance(result, ChainBroken) or (isinstance(result, _OTHERS) and not first):
         return None
-    if isinstance(result, ConcurrencyConflict):
+    if isinstance(result, _OTHERS):
         actor.stale = True
         entry.request.conflicts += 1
         return result if entry.request.conflicts > MAX_CONFLICTS else None

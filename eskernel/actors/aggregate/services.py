@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from eskernel.actors.aggregate.bound_domain import BoundDomain
     from eskernel.actors.aggregate.requests import Request
     from eskernel.actors.committer import CommitQueue
+    from eskernel.actors.owning.shards import Shards
     from eskernel.contracts import Clock, EventStore, SnapshotStore
 
 _START_PATIENCE = 5.0
@@ -49,6 +50,7 @@ class Services:
         jobs: work for the threads that run actors; none of it waits.
         outer_jobs: code of the user's that may itself wait for the kernel, so never to be run by
             the threads it could wait for: chains of middleware, callbacks of futures.
+        shards: whose the aggregates are; None if all are this kernel's.
         completions: answers to give and appends that have ended, which must not wait for commands
             of other aggregates; `jobs` itself if no append ends later.
         bell: rung after each commit.
@@ -70,6 +72,7 @@ class Services:
         outer_jobs: JobQueue,
         commits: CommitQueue | None,
         *,
+        shards: Shards | None = None,
         with_middleware: bool = False,
     ) -> None:
         self.domains = domains
@@ -88,6 +91,7 @@ class Services:
         self.outer_jobs = outer_jobs
         self.completions = jobs if commits is None else JobQueue()
         self.commits = commits
+        self.shards = shards
         self.owners: dict[Any, Turn] = {}
         self.turns = Turns()
         self.routes: dict[StreamId, Aggregate] = {}

@@ -29,6 +29,7 @@ from eskernel.actors.supervision import ChildSpec
 from eskernel.actors.tail import TailedLog
 from eskernel.contracts import CheckpointStore, Clock, EventStore, HintingEventStore
 from eskernel.errors import KernelStopped, UnknownProjection
+from eskernel.leasing import new_owner
 from eskernel.projections.bound import Bound, checkpoints_of
 from eskernel.projections.callback_model import CallbackModel
 from eskernel.projections.consumer import Consumer
@@ -39,7 +40,6 @@ from eskernel.projections.projector import Projector
 from eskernel.projections.view import View
 from eskernel.subscriptions import DurableFeed, Feed
 from eskernel.subscriptions.arguments import checked_names, checked_number
-from eskernel.subscriptions.durable import new_owner
 from eskernel.values import Event
 
 

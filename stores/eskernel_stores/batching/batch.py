@@ -8,32 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
-from eskernel.contracts import Commit
-from eskernel.errors import ConcurrencyConflict, EskernelError, StoreUnavailable
+from eskernel.contracts import Commit, Fence
+from eskernel.errors import ConcurrencyConflict, EskernelError, StaleEpoch, StoreUnavailable
 from eskernel.values import StreamId
 from eskernel_stores.batching.prepared import Form, Join, Prepared
+from eskernel_stores.batching.round import Round, Written
 from eskernel_stores.checking import check_stream
 
 Outcome = int | Exception
 
 ROUND_BYTES: Final = 1 << 26
 """Of payloads and metadata, with which a round is full. Databases refuse a gigabyte."""
-_NOWHERE: Final = -1  # no stream is at this sequence
-
-
-class Written(NamedTuple):
-    """What became of a round.
-
-    Attributes:
-        heads: of each stream of the round, in order, the sequence it was at before it.
-        ends: of each commit sent, in order, the position of its last event; any number if its
-            stream was not where the round expected it, for then it was not stored.
-    """
-
-    heads: Sequence[int]
-    ends: Sequence[int]
 
 
 class Writer(Protocol):
@@ -57,59 +44,6 @@ class Writer(Protocol):
         ...
 
 
-class Round:
-    """What is stored in one write: of each stream all events, or none if it has moved on.
-
-    Attributes:
-        streams: each once.
-        expected: the sequence each must be at.
-        events: `(index of the stream, event in the store's form)`, in the order of positions.
-        sent: `(index of the stream, commit)`, in the same order.
-        size: bytes of payloads and metadata.
-    """
-
-    __slots__ = ("_index", "_next", "events", "expected", "sent", "size", "streams")
-
-    def __init__(self) -> None:
-        self.streams: list[StreamId] = []
-        self.expected: list[int] = []
-        self.events: list[tuple[int, Any]] = []
-        self.sent: list[tuple[int, Prepared]] = []
-        self.size = 0
-        self._index: dict[StreamId, int] = {}
-        self._next: list[int | None] = []  # None: a commit of this stream did not fit
-
-    def take(self, commit: Prepared) -> None:
-        """Take a commit if it follows upon those taken before it."""
-        index = self._index.get(commit.stream_id)
-        if index is None:
-            index = self._index[commit.stream_id] = len(self.streams)
-            self.streams.append(commit.stream_id)
-            self.expected.append(commit.expected if commit.error is None else _NOWHERE)
-            self._next.append(commit.expected)
-        if commit.error is not None or self._next[index] != commit.expected:
-            self._next[index] = None
-            return
-        self._next[index] = commit.expected + len(commit.events)
-        self.size += commit.size
-        self.sent.append((index, commit))
-        self.events += [(index, event) for event in commit.events]
-
-    def written(self, position: int, heads: Sequence[int]) -> Written:
-        """Return what became of the round in a log whose positions have no holes.
-
-        Args:
-            position: the log's last before the round.
-            heads: see `Written`.
-        """
-        ends = []
-        for index, commit in self.sent:
-            if heads[index] == self.expected[index]:
-                position += len(commit.events)
-            ends.append(position)
-        return Written(heads, ends)
-
-
 HasRoom = Callable[[Round, Prepared], bool]
 """Whether a round that has commits can take one more."""
 
@@ -123,6 +57,11 @@ class Batch:
         form: what the store keeps of an event.
         join: what it keeps of a commit, if it keeps its events together.
         has_room: says when a round is full; after `ROUND_BYTES` if not given.
+        fences: of each commit, in order, the lease it depends on, or None; for writers that look
+            at `Round.fences`.
+
+    Raises:
+        ValueError: there are more or fewer fences than commits.
     """
 
     def __init__(
@@ -133,17 +72,20 @@ class Batch:
         form: Form,
         join: Join | None = None,
         has_room: HasRoom | None = None,
+        fences: Sequence[Fence | None] | None = None,
     ) -> None:
+        if fences is None:
+            fences = (None,) * len(commits)
         self._has_room = has_room or _has_room
         self._outcomes: list[Outcome] = [0] * len(commits)
         self._pending: dict[int, Prepared] = {}
-        for index, commit in enumerate(commits):
+        for index, (commit, fence) in enumerate(zip(commits, fences, strict=True)):
             try:
                 check_stream(commit.stream_id)
             except EskernelError as error:
                 self._outcomes[index] = error
             else:
-                self._pending[index] = Prepared(index, commit, pack, unpack, form, join)
+                self._pending[index] = Prepared(index, commit, pack, unpack, form, join, fence)
 
     def store(self, writer: Writer) -> list[Outcome]:
         """Store what can be stored.
@@ -166,16 +108,18 @@ class Batch:
             if this.streams and not self._has_room(this, commit):
                 break
             this.take(commit)
-        heads, ends = writer.write(this)
+        heads, ends, stale = writer.write(this)
         now = dict(zip(this.streams, heads, strict=True))
         for (index, commit), end in zip(this.sent, ends, strict=True):
-            if heads[index] == this.expected[index]:
+            if this.admits(index, heads, stale):
                 now[commit.stream_id] += len(commit.events)
                 self._settle(commit, end)
         if self._pending:
-            self._settle_left(writer, now)
+            self._settle_left(writer, now, {**this.fences, **stale})
 
-    def _settle_left(self, writer: Writer, heads: dict[StreamId, int]) -> None:
+    def _settle_left(
+        self, writer: Writer, heads: dict[StreamId, int], newest: dict[str, int]
+    ) -> None:
         """Settle, of each stream looked at, the commits up to the first that would fit now."""
         broken: set[StreamId] = set()
         fit: set[StreamId] = set()
@@ -184,18 +128,20 @@ class Batch:
             if stream_id in fit or stream_id not in heads:
                 continue
             head = heads[stream_id]
+            refusal = _refusal(commit, head, newest)
             if stream_id in broken:  # decided on events that were not stored; may fit by chance
-                self._settle(commit, ConcurrencyConflict(stream_id, commit.expected, head))
+                conflict = ConcurrencyConflict(stream_id, commit.expected, head)
+                self._settle(commit, refusal or conflict)
             elif commit.error is not None:
                 broken.add(stream_id)
                 self._settle(commit, commit.error)
-            elif commit.expected == head:
+            elif refusal is None:
                 fit.add(stream_id)
-            elif found := self._find(writer, commit, heads):
+            elif commit.expected != head and (found := self._find(writer, commit, heads)):
                 self._settle(commit, found)
             else:
                 broken.add(stream_id)
-                self._settle(commit, ConcurrencyConflict(stream_id, commit.expected, head))
+                self._settle(commit, refusal)
 
     def _find(self, writer: Writer, commit: Prepared, heads: dict[StreamId, int]) -> int:
         """Return the last position of a commit that was stored before; 0 if it was not."""
@@ -211,6 +157,23 @@ class Batch:
     def _settle(self, commit: Prepared, outcome: Outcome) -> None:
         self._outcomes[commit.index] = outcome
         del self._pending[commit.index]
+
+
+def _refusal(commit: Prepared, head: int, newest: dict[str, int]) -> EskernelError | None:
+    """Return why a commit that was not stored before does not fit now; None if it does.
+
+    Args:
+        commit: the commit.
+        head: the sequence its stream is at.
+        newest: the epochs of names.
+    """
+    if commit.fence is not None:
+        name, epoch = commit.fence
+        if newest.get(name, epoch) != epoch:
+            return StaleEpoch(name, epoch, newest[name])
+    if commit.expected != head:
+        return ConcurrencyConflict(commit.stream_id, commit.expected, head)
+    return None
 
 
 def _has_room(round: Round, _commit: Prepared) -> bool:

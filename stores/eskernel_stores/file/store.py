@@ -53,6 +53,9 @@ class FileStore:
         ValueError: `segment_bytes` is not a positive whole number.
     """
 
+    cannot_fence = "can be open in one process only, where no other kernel could own anything"
+    """Why it is no FencingEventStore."""
+
     def __init__(
         self,
         root: str | os.PathLike[str],

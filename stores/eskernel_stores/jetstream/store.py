@@ -48,6 +48,9 @@ class JetStreamStore:
             refuse.
     """
 
+    cannot_fence = "keeps leases and events in two streams, and no publish is checked against both"
+    """Why it is no FencingEventStore."""
+
     def __init__(
         self,
         url: str,

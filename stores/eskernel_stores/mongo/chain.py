@@ -19,6 +19,8 @@ what follows upon a document was written after it. After any error the end count
 **No skips.** In the servers' history each document comes after its predecessor, and a majority
 reader sees a prefix of that history. So a reader that has seen a position has seen all before it.
 
+Leases that appends depend on are kept in order with the log by markers in it; see `guards`.
+
 Streams are chains likewise: the unique index has only one append begin at each sequence. An append
 may go where the stream's last one ends. Whether one ends there is remembered of those seen before,
 and else asked; whether it is still the last, the index decides.
@@ -28,23 +30,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pymongo.errors import BulkWriteError
 
 from eskernel.errors import StoreUnavailable
-from eskernel.values import StreamId
 from eskernel_stores.batching import Prepared, Round, Written
-from eskernel_stores.heads import Head, Heads
+from eskernel_stores.heads import Head
 from eskernel_stores.mongo.database import Database, Documents
-from eskernel_stores.mongo.documents import end_of, of_stream
+from eskernel_stores.mongo.documents import marker
+from eskernel_stores.mongo.frontier import Frontier
+from eskernel_stores.mongo.guards import Guards
 from eskernel_stores.mongo.schema import EVENTS
+from eskernel_stores.mongo.streams import Streams
 from eskernel_stores.mongo.turns import Turns
 from eskernel_stores.mongo.writing import Writing
 
 _DUPLICATE: Final = 11000  # what a server calls an insert that a unique index refuses
-_END: Final = {"sequence": 1, "count": 1}  # the fields that tell where an append ends
 
 
 class Chain:
@@ -55,11 +58,11 @@ class Chain:
         timeout: seconds for which other writers' appends may come first, again and again.
 
     Attributes:
-        heads: where streams were seen to end; marked with the positions of last appends.
+        streams: where they end.
     """
 
     def __init__(self, database: Database, timeout: float) -> None:
-        self.heads = Heads()
+        self.streams = Streams(database)
         self._database = database
         self._timeout = timeout
         # Held by the thread that inserts: of two threads at once one would be refused.
@@ -67,6 +70,8 @@ class Chain:
         # The log's last position. Guarded by the lock, and None whenever what is stored is not
         # known for certain: while an insert is under way, and after one that failed.
         self._end: int | None = None
+        self._guards = Guards(database)
+        self._frontier = Frontier(database, self._guards)  # guarded by the lock, but for reading
         self._turns = Turns(database)
 
     def write(self, round: Round) -> Written:
@@ -80,11 +85,12 @@ class Chain:
         """
         self._database.check_open()  # a forked child's lock may be held by nobody
         deadline = time.monotonic() + self._timeout
-        writing = Writing(round, self._moved(round))
+        writing = Writing(round, self.streams.moved(round))
         try:
             with self._inserting:
                 self._lose_overtaken(writing)
                 self._insert_all(writing, deadline)
+            self._look_again(writing)
         except StoreUnavailable as error:
             if not writing.has_stored or error.outcome_unknown:
                 raise
@@ -93,58 +99,47 @@ class Chain:
             ) from error
         return writing.written()
 
-    def end(self) -> int:
-        """Return the log's last position, as a majority has it; raises StoreUnavailable."""
-        with self._database.translating(writing=False):
-            found = self._events().find_one(projection=_END, sort=[("_id", -1)])
-        return 0 if found is None else int(end_of(found, "_id"))
+    def mark(self, fences: Mapping[str, int]) -> None:
+        """Insert a marker for leases that are under new epochs; see `guards`.
 
-    def head(self, stream_id: StreamId) -> int:
-        """Return the sequence a stream is at, as a majority has it; raises StoreUnavailable."""
-        with self._database.translating(writing=False):
-            found = self._events().find_one(of_stream(stream_id), _END, sort=[("sequence", -1)])
-        if found is None:
-            return 0
-        head = Head(int(end_of(found)), int(found["_id"]))
-        self.heads.put([(stream_id, head)])
-        return head.sequence
+        Args:
+            fences: the epochs by name, as the leases' documents have them.
 
-    def find(self, commit: Prepared) -> list[int]:
-        """Return where a commit is stored already; see `batching.Writer`."""
-        place = {**of_stream(commit.stream_id), "sequence": commit.expected + 1}
-        with self._database.translating(writing=False):
-            found = self._events().find_one(place, {**_END, "append_id": 1})
-        if found is None or found.get("append_id") != commit.append_id:
-            return []
-        return [*range(int(found["_id"]), int(end_of(found, "_id")) + 1)]
+        Raises:
+            StoreUnavailable: there may be a marker, or none.
+        """
+        self._database.check_open()
+        deadline = time.monotonic() + self._timeout
+        with self._inserting:
+            while not self._insert_marker(fences):
+                _check(deadline)
+            self._frontier.mark(fences)
 
-    def _moved(self, round: Round) -> dict[int, int]:
-        """Return by index the sequences of streams that are not where the round expects them."""
-        moved = {}
-        for index, (stream_id, expected) in enumerate(
-            zip(round.streams, round.expected, strict=True)
-        ):
-            seen = self.heads.get(stream_id)
-            if (0 if seen is None else seen.sequence) != expected:
-                head = self.head(stream_id)
-                if head != expected:
-                    moved[index] = head
-        return moved
+    def last_position(self) -> int:
+        """Return the position of the newest event, as a majority has it; 0 if there is none.
+
+        Raises:
+            StoreUnavailable: the servers cannot be reached.
+        """
+        return self._frontier.last_event()
 
     def _lose_overtaken(self, writing: Writing) -> None:
         """Give up streams to which other threads have appended while this one waited."""
         for index, stream_id, expected in writing.streams():
-            seen = self.heads.get(stream_id)
+            seen = self.streams.heads.get(stream_id)
             if seen is not None and seen.sequence > expected:
                 writing.lose(index, seen.sequence)  # seen since this append began
+
+    def _look_again(self, writing: Writing) -> None:
+        """See what has become of streams under stale epochs, and of epochs whose streams moved."""
+        writing.refuse(self._guards.stale(writing.doubtful()))
+        for index, stream_id in writing.refused():
+            writing.lose(index, self.streams.head(stream_id))
 
     def _insert_all(self, writing: Writing, deadline: float) -> None:
         """Insert until nothing is left; gives up when others come first for too long."""
         while writing.left:
-            if time.monotonic() > deadline:
-                raise StoreUnavailable(
-                    "MongoDB: other appends came first for too long; nothing was stored, try again"
-                )
+            _check(deadline)
             before = len(writing.left)
             self._insert_some(writing)
             if len(writing.left) < before:
@@ -152,15 +147,13 @@ class Chain:
 
     def _insert_some(self, writing: Writing) -> None:
         """Insert as much as goes into one command, and note what became of it."""
-        if self._turns.wait():
-            self._end = None
-        end, self._end = self._end, None
-        if end is None:
-            end = self.end()
+        end = self._place()
+        writing.refuse(self._frontier.stale(writing.fences()))
         sent = writing.next(end)
         inserted, refused = self._insert([one.whole.document for _, one in sent])
         end = writing.note(sent[:inserted], end)
-        self.heads.put(
+        self._frontier.reach(end)
+        self.streams.heads.put(
             (one.stream_id, Head(one.expected + len(one.events), one.whole.document["_id"]))
             for _, one in sent[:inserted]
         )
@@ -173,6 +166,25 @@ class Chain:
             self._lose(writing, *sent[inserted])
             self._end = end
 
+    def _insert_marker(self, fences: Mapping[str, int]) -> bool:
+        """Insert a marker; return whether its place was free."""
+        end = self._place()
+        inserted, _ = self._insert([marker(end + 1, [*fences])])
+        if not inserted:
+            self._turns.lost()
+            return False
+        self._frontier.reach_marker(end + 1)
+        self._end = end + 1
+        self._turns.won()
+        return True
+
+    def _place(self) -> int:
+        """Return where the log ends; that counts as unknown until an insert has succeeded."""
+        if self._turns.wait():
+            self._end = None
+        end, self._end = self._end, None
+        return self._frontier.look() if end is None else end
+
     def _insert(self, documents: Sequence[Any]) -> tuple[int, bool | None]:
         """Insert documents in order, up to one whose place is taken.
 
@@ -180,6 +192,8 @@ class Chain:
             How many were inserted, and why the next was refused: True if its place in the log was
             taken, False if its place in its stream was; None if none was refused.
         """
+        if not documents:
+            return 0, None
         with self._database.translating(writing=True):
             try:
                 self._events().insert_many(documents, ordered=True)
@@ -198,7 +212,7 @@ class Chain:
         A majority may not have that append yet. Then the commit is tried again, for the append may
         still vanish.
         """
-        head = self.head(commit.stream_id)
+        head = self.streams.head(commit.stream_id)
         if head == commit.expected:
             self._turns.lost()
         else:
@@ -206,3 +220,11 @@ class Chain:
 
     def _events(self) -> Documents:
         return self._database.collection(EVENTS)
+
+
+def _check(deadline: float) -> None:
+    """Raise StoreUnavailable if others have come first for too long."""
+    if time.monotonic() > deadline:
+        raise StoreUnavailable(
+            "MongoDB: other appends came first for too long; nothing was stored, try again"
+        )

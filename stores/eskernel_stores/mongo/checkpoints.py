@@ -11,36 +11,30 @@ from typing import Final
 
 from pymongo.read_concern import ReadConcern
 
-from eskernel.errors import CorruptStore, NotStorable, StaleEpoch
-from eskernel.values import Checkpoint, Lease
-from eskernel_stores.mongo import leases
+from eskernel.errors import CorruptStore, NotStorable, StaleEpoch, StoreUnavailable
+from eskernel.values import Checkpoint
+from eskernel_stores.mongo import lease_updates
 from eskernel_stores.mongo.database import Database, Document
-from eskernel_stores.mongo.large import (
-    INLINE,
-    TOGETHER,
-    LargeDocuments,
-    Missing,
-    Parts,
-    TooLarge,
-)
+from eskernel_stores.mongo.large import INLINE, TOGETHER, Missing, Parts, TooLarge
 from eskernel_stores.mongo.large.values import Large
+from eskernel_stores.mongo.leases import MongoLeases
 
 _LATEST: Final = ReadConcern("linearizable")
 """A primary that does not know yet that it was deposed must not answer with an old checkpoint."""
 
 
 class MongoCheckpoints:
-    """A CheckpointStore in a collection; leases run by the server's clock.
+    """The checkpoints of a CheckpointStore, in a collection.
 
     Args:
         database: keeps them in its collection `checkpoints`.
+        leases: of the same documents.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, leases: MongoLeases) -> None:
         self._database = database
-        self._names = LargeDocuments(
-            database, "checkpoints", "slots", ("state", "notes"), leases.NOBODYS
-        )
+        self._leases = leases
+        self._names = lease_updates.documents(database)
 
     def load(self, name: str, slot: str) -> Checkpoint | None:
         """Return the checkpoint in a slot; see `CheckpointStore.load_checkpoint`."""
@@ -63,19 +57,6 @@ class MongoCheckpoints:
         except TooLarge:  # together with those of other slots
             self._save_large(name, epoch, slots)
 
-    def acquire(self, name: str, owner: str, seconds: float) -> Lease:
-        """Take or renew a lease; see `CheckpointStore.acquire_lease`."""
-        update = leases.acquiring(owner, seconds)
-        while (found := self._names.update(name, {}, update)) is None:
-            self._names.create(name)
-        return leases.shown(found)
-
-    def release(self, name: str, owner: str) -> None:
-        """Give a lease back; see `CheckpointStore.release_lease`."""
-        nobodys = {"owner": None, "expires": leases.NOBODYS["expires"]}
-        with self._database.translating(writing=True):
-            self._names.collection().update_one({"_id": name, "owner": owner}, {"$set": nobodys})
-
     def _save_large(self, name: str, epoch: int, slots: Mapping[str, Checkpoint | None]) -> None:
         try:
             self._save(name, epoch, slots, 0)
@@ -92,14 +73,18 @@ class MongoCheckpoints:
                 raise StaleEpoch(name, epoch, found["epoch"])
 
         entries, large = self._entries(epoch, slots, inline)
-        self._names.replace(
+        found = self._names.replace(
             name,
             _replaced([*slots], entries),
             large,
             condition={"epoch": {"$lte": epoch}},
-            also=leases.admitting(epoch),
+            also=lease_updates.admitting(epoch),
             refuse=refuse,
         )
+        try:
+            self._leases.mark([found])
+        except StoreUnavailable as error:
+            raise StoreUnavailable(str(error), outcome_unknown=True) from error
 
     def _entries(
         self, epoch: int, slots: Mapping[str, Checkpoint | None], inline: int

@@ -6,7 +6,9 @@ its first event, orders the log. Payloads and metadata are msgpack; the rest can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import bson
@@ -21,7 +23,11 @@ from eskernel_stores.mongo.database import Document
 A = TypeVar("A")
 _new = tuple.__new__
 
+MARKER: Final = "marker"
+"""The field that only markers have: the names of leases that are under new epochs from there on."""
+
 _NO_TAGS: Final = ()
+_NIL: Final = b"\xc0"
 
 
 class Sized(NamedTuple):
@@ -80,6 +86,27 @@ def joining(most: int) -> Join:
         return Sized(document, size)
 
     return join
+
+
+def marker(position: int, names: Sequence[str]) -> Document:
+    """Return the document that takes a position for leases; see `guards`.
+
+    It is an append of one event of a stream of its own, for those who do not know of markers.
+
+    Args:
+        position: its place in the log.
+        names: of the leases.
+    """
+    taken = {"type": "leases_taken", "payload": _NIL, "timestamp": time.time_ns() // 1_000_000}
+    return {
+        "_id": Int64(position),
+        **of_stream(("", os.urandom(16).hex())),
+        "sequence": Int64(1),
+        "count": 1,
+        "append_id": os.urandom(16),
+        "events": [taken],
+        MARKER: [*names],
+    }
 
 
 def end_of(document: Document, key: str = "sequence") -> int:

@@ -1,46 +1,92 @@
-"""The rules of `eskernel_stores.leases.Held` as updates that the server makes, by its own clock.
-
-Each is one update of one document, so nobody comes between looking and changing. The clocks of two
-servers differ: after an election a lease may run out earlier or later by as much. Epochs do not.
-"""
+"""Leases: in the documents of their names, beside the checkpoints that they guard."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+
+from pymongo.errors import AutoReconnect, BulkWriteError
 
 from eskernel.values import Lease
-from eskernel_stores.leases import Held
-from eskernel_stores.mongo.database import NOW, Document, Pipeline
-
-NOBODYS: Final[Document] = Held()._asdict()
-"""The fields of a lease that nobody has asked for yet."""
+from eskernel_stores.mongo import lease_updates as updates
+from eskernel_stores.mongo.database import Database, Document, Pipeline
 
 
-def acquiring(owner: str, seconds: float) -> Pipeline:
-    """Return the update that takes or renews a lease, and notes when; see `Held.acquired`."""
-    own = {"$eq": ["$owner", {"$literal": owner}]}
-    taken = {
-        "owner": {"$literal": owner},
-        "epoch": {"$cond": [own, "$epoch", {"$add": ["$epoch", 1]}]},
-        "expires": {"$add": [NOW, float(seconds)]},
-    }
-    free = {"$or": [own, {"$eq": ["$owner", None]}, {"$lte": ["$expires", NOW]}]}
-    asked = {"$cond": [free, {"$mergeObjects": ["$$ROOT", taken]}, "$$ROOT"]}
-    return [{"$replaceWith": asked}, {"$set": {"asked": NOW}}]
+class MongoLeases:
+    """The leases of a database, which run by the server's clock.
 
+    Args:
+        database: where they are.
+        mark: inserts a marker into the log for epochs by name; see `guards`.
+    """
 
-def admitting(epoch: int) -> Pipeline:
-    """Return what a save changes whose epoch is not too small; see `Held.admitted`."""
-    later = {"$lt": ["$epoch", epoch]}
-    changed = {
-        "owner": {"$cond": [later, None, "$owner"]},
-        "expires": {"$cond": [later, NOBODYS["expires"], "$expires"]},
-        "epoch": epoch,
-    }
-    return [{"$set": changed}]
+    def __init__(self, database: Database, mark: Callable[[Mapping[str, int]], None]) -> None:
+        self._database = database
+        self._mark = mark
+        self._names = updates.documents(database)
 
+    def acquire(self, name: str, owner: str, seconds: float) -> Lease:
+        """Take or renew a lease; see `CheckpointStore.acquire_lease`."""
+        update = updates.acquiring(owner, seconds)
+        while (found := self._names.update(name, {}, update)) is None:
+            self._names.create(name)
+        if found["owner"] == owner:
+            self.mark([found])
+        return updates.shown(found)
 
-def shown(document: Document) -> Lease:
-    """Return the lease that the asker is told of; the document is as `acquiring` has left it."""
-    held = Held(document["owner"], document["epoch"], document["expires"])
-    return held.shown(document["asked"])
+    def acquire_all(self, names: Sequence[str], owner: str, seconds: float) -> list[Lease]:
+        """Take or renew leases; see `FencingEventStore.acquire_leases`."""
+        if not names:
+            return []
+        update = updates.acquiring(owner, seconds)
+        while self._update_all(names, {}, update) < len(names):
+            self._create_all(names)
+        found = self._find_all(names)
+        self.mark(one for one in found.values() if one["owner"] == owner)
+        return [updates.shown(found[name]) for name in names]
+
+    def release_all(self, names: Sequence[str], owner: str) -> None:
+        """Give leases back; see `FencingEventStore.release_leases`."""
+        self._update_all(names, {"owner": owner}, updates.RELEASING)
+
+    def mark(self, documents: Iterable[Document]) -> None:
+        """Insert a marker, if there is an epoch that needs one.
+
+        Args:
+            documents: of names, as they are after an update.
+
+        Raises:
+            StoreUnavailable: there may be a marker, or none.
+        """
+        fences = {one["_id"]: one["epoch"] for one in documents if updates.is_unmarked(one)}
+        if fences:
+            self._mark(fences)
+
+    def _update_all(
+        self, names: Sequence[str], condition: Document, update: Pipeline | Document
+    ) -> int:
+        """Update documents, each in a step of its own; return how many met the condition.
+
+        The driver does not repeat an update of many, so this does: a second time changes nothing.
+        """
+        where = {"_id": {"$in": [*names]}, **condition}
+        with self._database.translating(writing=True):
+            try:
+                return self._names.collection().update_many(where, update).matched_count
+            except AutoReconnect:
+                return self._names.collection().update_many(where, update).matched_count
+
+    def _create_all(self, names: Sequence[str]) -> None:
+        """Make documents for the names that have none."""
+        found = self._find_all(names)
+        new = [self._names.new(name) for name in names if name not in found]
+        with self._database.translating(writing=False), suppress(BulkWriteError):
+            self._names.collection().insert_many(new, ordered=False)
+
+    def _find_all(self, names: Sequence[str]) -> dict[str, Document]:
+        """Return the documents of names, without checkpoints."""
+        with self._database.translating(writing=False):
+            found = self._names.collection().find(
+                {"_id": {"$in": [*names]}}, {"slots": 0, "loose": 0}
+            )
+            return {one["_id"]: one for one in found}

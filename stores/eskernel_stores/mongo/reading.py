@@ -25,7 +25,6 @@ from eskernel_stores.mongo.schema import EVENTS
 PAGE: Final = 1000
 """Appends read at once, unless they have more bytes than a server sends together: 16 MB."""
 
-_KEPT: Final = 1000  # ends remembered
 _GOODBYE: Final = 1.0  # seconds to have a server forget a cursor
 
 
@@ -138,23 +137,3 @@ class Reading(NamedTuple):
 
 class _LostError(Exception):
     """A cursor cannot go on."""
-
-
-class Ends:
-    """Where appends are known to end in the log, for readers that go on from there.
-
-    May be used from many threads. One that is forgotten costs its reader a query.
-    """
-
-    def __init__(self) -> None:
-        # Its methods are single steps of the interpreter, and nothing is lost by losing some.
-        self._positions: set[int] = set()
-
-    def __contains__(self, position: int) -> bool:
-        return position in self._positions
-
-    def note(self, position: int) -> None:
-        """Take note of an append's end."""
-        if len(self._positions) >= _KEPT:
-            self._positions.clear()
-        self._positions.add(position)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from eskernel.codec import Codec
-from eskernel.contracts import Commit
+from eskernel.contracts import Commit, Fence
 from eskernel.values import SERVING, Checkpoint, Event, Lease, Range, Snapshot, StreamId
 from eskernel_stores.batching import Batch, Outcome, Prepared, Round, Written
 from eskernel_stores.bounds import bounds_of
@@ -19,16 +19,10 @@ from eskernel_stores.leases import check_seconds
 from eskernel_stores.mongo.chain import Chain
 from eskernel_stores.mongo.checkpoints import MongoCheckpoints
 from eskernel_stores.mongo.database import Database
-from eskernel_stores.mongo.documents import (
-    end_of,
-    events_of,
-    filtered,
-    is_of,
-    joining,
-    of_stream,
-    to_part,
-)
-from eskernel_stores.mongo.reading import Ends, Reading
+from eskernel_stores.mongo.documents import end_of, events_of, joining, of_stream, to_part
+from eskernel_stores.mongo.leases import MongoLeases
+from eskernel_stores.mongo.log import Log
+from eskernel_stores.mongo.reading import Reading
 from eskernel_stores.mongo.schema import prepare
 from eskernel_stores.mongo.snapshots import MongoSnapshots
 from eskernel_stores.mongo.watcher import Watcher
@@ -38,7 +32,7 @@ A = TypeVar("A")
 
 
 class MongoStore:
-    """An EventStore, SnapshotStore and CheckpointStore in a MongoDB replica set.
+    """A FencingEventStore, SnapshotStore and CheckpointStore in a MongoDB replica set.
 
     The collections are made on first use. Any number of stores, in any number of processes, may
     share them. What is acknowledged is in the journals of a majority of the servers.
@@ -74,10 +68,11 @@ class MongoStore:
             self._database.close()
             raise
         self._chain = Chain(self._database, timeout)
-        self._ends = Ends()
+        self._log = Log(self._database, self._unpack)
         self._hints = Hints(partial(Watcher, self._database))
         self._snapshots = MongoSnapshots(self._database, self._pack, self._unpack)
-        self._checkpoints = MongoCheckpoints(self._database)
+        self._leases = MongoLeases(self._database, self._chain.mark)
+        self._checkpoints = MongoCheckpoints(self._database, self._leases)
 
     def append(
         self,
@@ -97,13 +92,20 @@ class MongoStore:
         """Store many appends in one write; see `BatchingEventStore.append_batch`."""
         return Batch(commits, self._pack, self._unpack, to_part, self._join).store(self)
 
+    def append_fenced(
+        self, commits: Sequence[Commit], fences: Sequence[Fence | None]
+    ) -> list[Outcome]:
+        """Store appends that depend on leases; see `FencingEventStore.append_fenced`."""
+        batch = Batch(commits, self._pack, self._unpack, to_part, self._join, fences=fences)
+        return batch.store(self)
+
     def write(self, round: Round) -> Written:
         """Store a round of a batch; see `batching.Writer`."""
         return self._chain.write(round)
 
     def find(self, commit: Prepared) -> list[int]:
         """Return where a commit is stored already; see `batching.Writer`."""
-        return self._chain.find(commit)
+        return self._chain.streams.find(commit)
 
     def fold(
         self,
@@ -119,7 +121,7 @@ class MongoStore:
             return accumulator
         reading = Reading(self._database, "sequence", of_stream(stream_id))
         self._database.check_open()  # a forked child must not wait for locks
-        seen = self._chain.heads.get(stream_id)
+        seen = self._chain.streams.heads.get(stream_id)
         begins = seen is not None and seen.sequence == start - 1
         last = None
         with closing(reading.appends(start, stop, begins=begins)) as appends:
@@ -127,7 +129,7 @@ class MongoStore:
                 for event in events_of(last, "sequence", start, stop, self._unpack):
                     accumulator = function(accumulator, event)
         if last is not None:
-            self._chain.heads.put([(stream_id, Head(end_of(last), last["_id"]))])
+            self._chain.streams.heads.put([(stream_id, Head(end_of(last), last["_id"]))])
         return accumulator
 
     def fold_all(
@@ -141,28 +143,11 @@ class MongoStore:
         aggregate_types: Collection[str] | None = None,
     ) -> tuple[A, int]:
         """Reduce the log; see `EventStore.fold_all`."""
-        accumulator = initial
-        start, stop = bounds_of(range)
-        if limit is not None:
-            stop = min(stop, start + limit)  # positions have no holes
-        reached = start - 1
-        if start >= stop:
-            return accumulator, reached
-        reading = Reading(self._database, "_id", {})
-        with closing(reading.appends(start, stop, begins=reached in self._ends)) as appends:
-            for append in appends:
-                if is_of(append, aggregate_types):
-                    events = events_of(append, "_id", start, stop, self._unpack)
-                    for event in filtered(events, types):
-                        accumulator = function(accumulator, event)
-                reached = end_of(append, "_id")
-        if reached >= start:  # else nothing is known of where an append ends
-            self._ends.note(reached)
-        return accumulator, min(reached, stop - 1)
+        return self._log.fold_all(function, initial, range, limit, types, aggregate_types)
 
     def last_position(self) -> int:
         """Return the position of the newest event; 0 for an empty log."""
-        return self._chain.end()
+        return self._chain.last_position()
 
     def store(self, snapshot: Snapshot, *, keep: int = 1) -> None:
         """Store a snapshot; see `SnapshotStore.store`."""
@@ -190,12 +175,26 @@ class MongoStore:
         check_text("name", name)
         check_text("owner", owner)
         check_seconds(seconds)
-        return self._checkpoints.acquire(name, owner, seconds)
+        return self._leases.acquire(name, owner, seconds)
 
     def release_lease(self, name: str, owner: str) -> None:
         """Give a lease back; does nothing if another, or nobody, holds it."""
         check_text("name", name)
-        self._checkpoints.release(name, owner)
+        self._leases.release_all([name], owner)
+
+    def acquire_leases(self, names: Sequence[str], owner: str, seconds: float) -> list[Lease]:
+        """Take or renew several leases; see `FencingEventStore.acquire_leases`."""
+        for name in names:
+            check_text("name", name)
+        check_text("owner", owner)
+        check_seconds(seconds)
+        return self._leases.acquire_all(names, owner, seconds)
+
+    def release_leases(self, names: Sequence[str], owner: str) -> None:
+        """Give several leases back; those of others stay as they are."""
+        for name in names:
+            check_text("name", name)
+        self._leases.release_all(names, owner)
 
     def on_append(self, tell: Callable[[], None]) -> Callable[[], None]:
         """Have a function called after appends; see `HintingEventStore.on_append`.

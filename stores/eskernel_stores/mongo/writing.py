@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bson import Int64
@@ -27,12 +27,14 @@ class Writing:
 
     Attributes:
         left: what is still to be inserted, as in `Round.sent`, in order.
+        stale: the newest epochs of names that were found not to be at the round's.
     """
 
     def __init__(self, round: Round, moved: dict[int, int]) -> None:
         self._round = round
         self._moved = moved
         self._ends: dict[int, int] = {}  # by the commit's index
+        self.stale: dict[str, int] = {}
         self.left = [one for one in round.sent if one[0] not in moved]
 
     @property
@@ -44,6 +46,37 @@ class Writing:
         """Return the streams that were where the round expects them: index, name and sequence."""
         known = enumerate(zip(self._round.streams, self._round.expected, strict=True))
         return [(index, *one) for index, one in known if index not in self._moved]
+
+    def fences(self) -> dict[str, int]:
+        """Return the epochs that what is left depends on, by name."""
+        if not self._round.fences:
+            return {}
+        return dict(commit.fence for _, commit in self.left if commit.fence is not None)
+
+    def doubtful(self) -> dict[str, int]:
+        """Return epochs that nobody has asked about since a stream under them was found moved."""
+        if not self._round.fences:
+            return {}
+        guards = self._round.guards
+        moved = {guards[index] for index in self._moved}
+        asked = {guards[index] for index, _ in self._round.sent if index not in self._moved}
+        return {
+            name: epoch
+            for name, epoch in self._round.fences.items()
+            if name not in self.stale and (name in moved or name not in asked)
+        }
+
+    def refuse(self, stale: Mapping[str, int]) -> None:
+        """Give up what is left under epochs that are not the newest; tells these by name."""
+        if stale:
+            self.stale.update(stale)
+            guards = self._round.guards
+            self.left = [one for one in self.left if guards[one[0]] not in stale]
+
+    def refused(self) -> list[tuple[int, StreamId]]:
+        """Return the streams whose epochs are not the newest: index and name."""
+        guards = enumerate(self._round.guards)
+        return [(index, self._round.streams[index]) for index, name in guards if name in self.stale]
 
     def next(self, end: int) -> list[tuple[int, Prepared]]:
         """Return what goes into one command, numbered to follow upon a position."""
@@ -74,4 +107,5 @@ class Writing:
         """Return what became of the round."""
         expected = self._round.expected
         heads = [self._moved.get(index, at) for index, at in enumerate(expected)]
-        return Written(heads, [self._ends.get(one.index, 0) for _, one in self._round.sent])
+        ends = [self._ends.get(one.index, 0) for _, one in self._round.sent]
+        return Written(heads, ends, self.stale)

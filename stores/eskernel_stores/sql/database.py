@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from eskernel.errors import EskernelError, StoreUnavailable
+from eskernel.values import Lease
 from eskernel_stores.batching import Round, Written
 
 
@@ -40,8 +41,14 @@ class Backend(Protocol):
         """Create what this kind of database needs beside the common tables."""
         ...
 
-    def now(self, connection: Connection) -> float:
-        """Return the time by which leases run out, in Unix seconds."""
+    def add_fencing(self, connection: Connection) -> None:
+        """Create what it takes that appends depend on leases."""
+        ...
+
+    def acquire(
+        self, database: Database, names: Sequence[str], owner: str, seconds: float
+    ) -> list[Lease]:
+        """Take or renew leases, of one name at least; see `FencingEventStore.acquire_leases`."""
         ...
 
     def leave_gap(self) -> None:

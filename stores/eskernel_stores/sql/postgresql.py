@@ -3,7 +3,8 @@
 **Positions without skips.** An append locks the one row of `eskernel_log`, takes its positions from
 it and keeps it locked until the commit. So positions are given and become visible in one order,
 whatever the number of processes, and a reader that has seen a position has seen all before it.
-It is also the only lock: racing processes cannot deadlock.
+It is also the only lock: racing processes cannot deadlock. `postgresql_fencing` says how it keeps
+leases from changing hands in the middle of an append.
 
 The lock is held for one statement, a call of the function `eskernel_append`, which the server
 starts when it has everything and commits by itself: a client that is paused, or dies, in the
@@ -20,10 +21,8 @@ lock under a number that another program may use, too.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from operator import eq
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, insert
@@ -37,15 +36,22 @@ from sqlalchemy.exc import (
 )
 
 from eskernel.errors import CorruptStore, EskernelError, StoreUnavailable
+from eskernel.values import Lease
 from eskernel_stores.batching import Round, Written
+from eskernel_stores.sql import postgresql_fencing as fencing
+from eskernel_stores.sql.database import Database
 from eskernel_stores.sql.notices import Notices
 from eskernel_stores.sql.postgresql_connections import new_engine
 from eskernel_stores.sql.postgresql_function import FUNCTION
+from eskernel_stores.sql.postgresql_packing import packed, packed_fences
 from eskernel_stores.sql.tables import LOG
 
 _SCHEMA_LOCK: Final = 0x65736B65726E656C  # "eskernel", as the key of an advisory lock
 
 _CALL: Final = "SELECT before, heads FROM eskernel_append(%s::json, %s::json, %b)"
+_CALL_FENCED: Final = (
+    "SELECT before, heads, newest FROM eskernel_append_fenced(%s::json, %s::json, %s::json, %b)"
+)
 _LOCKED: Final = "55P03"  # lock_not_available
 _IGNORED: Final = "25P02"  # in_failed_sql_transaction: an earlier error was passed over
 _IN_ERROR: Final = 3  # libpq's PQTRANS_INERROR
@@ -95,6 +101,11 @@ class PostgresqlBackend:
         connection.execute(insert(LOG).values(one=1, position=0))
         connection.exec_driver_sql(FUNCTION)
 
+    def add_fencing(self, connection: Connection) -> None:
+        """Create functions and a trigger; those there are stay, for processes that use them."""
+        for statement in fencing.FENCING:
+            connection.exec_driver_sql(statement)
+
     def write(self, round: Round) -> Written:
         """Store a round in one transaction, durably.
 
@@ -111,7 +122,7 @@ class PostgresqlBackend:
             written = self._call_again(round)
             self._notices.appended()  # perhaps by the first call
         else:
-            if any(map(eq, written.heads, round.expected)):
+            if round.has_stored(written):
                 self._notices.appended()
         return written
 
@@ -122,15 +133,18 @@ class PostgresqlBackend:
             raise StoreUnavailable.because(error, outcome_unknown=True) from error
 
     def _call(self, round: Round) -> Written:
-        parameters = _packed(round)
+        parameters: tuple[str | bytes, ...]
+        statement, parameters = _CALL, packed(round)
+        if round.fences:
+            statement, parameters = _CALL_FENCED, (packed_fences(round), *parameters)
         with self.engine.connect() as connection:
             try:
-                before, heads = connection.exec_driver_sql(_CALL, parameters).one()
+                row = connection.exec_driver_sql(statement, parameters).one()
             except DBAPIError as error:
                 if error.connection_invalidated:
                     raise _BrokeOff(str(error.orig)) from error
                 raise
-        return round.written(before, heads)
+        return _written(round, *row)
 
     def explain(self, error: BaseException | None) -> EskernelError:
         """Return what the failure of a statement means; nothing was stored by it."""
@@ -143,10 +157,12 @@ class PostgresqlBackend:
             )
         return StoreUnavailable(f"PostgreSQL: {error}; nothing was stored")
 
-    def now(self, connection: Connection) -> float:
-        """Return the server's time."""
-        statement = "SELECT extract(epoch FROM clock_timestamp())::double precision"
-        return float(connection.exec_driver_sql(statement).scalar_one())
+    def acquire(
+        self, database: Database, names: Sequence[str], owner: str, seconds: float
+    ) -> list[Lease]:
+        """Take or renew leases in one statement, by the server's clock."""
+        with database.connect() as connection:
+            return fencing.acquire(connection, names, owner, seconds)
 
     def limit_idling(self, connection: Connection, patience: float) -> None:
         """Have the server end this transaction once it idles for so long."""
@@ -193,35 +209,10 @@ class _BrokeOff(Exception):
     """The connection broke after a statement was sent and before its answer came."""
 
 
-def _packed(round: Round) -> tuple[str, str, bytes]:
-    """Return the arguments of `eskernel_append`: what is not bytes as JSON, all bytes in one row.
-
-    psycopg takes ten times as long to write an array for each column.
-    """
-    streams = [
-        {"aggregate_type": aggregate_type, "aggregate_id": aggregate_id, "expected": expected}
-        for (aggregate_type, aggregate_id), expected in zip(
-            round.streams, round.expected, strict=True
-        )
-    ]
-    rows = []
-    parts: list[bytes] = []
-    start = 1
-    for index, columns in round.events:
-        _, _, sequence, name, payload, metadata, tags, timestamp, command_id, append_id = columns
-        rows.append(
-            {
-                "stream": index + 1,
-                "sequence": sequence,
-                "type": name,
-                "tags": tags,
-                "timestamp": timestamp,
-                "command_id": command_id,
-                "start": start,
-                "payload": len(payload),
-                "metadata": len(metadata),
-            }
-        )
-        parts += (payload, metadata, append_id)
-        start += len(payload) + len(metadata) + len(append_id)
-    return json.dumps(streams), json.dumps(rows), b"".join(parts)
+def _written(
+    round: Round, before: int, heads: Sequence[int], newest: Sequence[int] = ()
+) -> Written:
+    """Return what became of a round, from what the function says of it."""
+    epochs = dict(zip(round.fences, newest, strict=True))
+    stale = {name: epoch for name, epoch in epochs.items() if epoch != round.fences[name]}
+    return round.written(before, heads, stale)

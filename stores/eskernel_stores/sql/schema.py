@@ -27,7 +27,11 @@ def _add_checkpoints(connection: Connection, _: Backend) -> None:
         table.create(connection)
 
 
-STEPS: Final[Sequence[Step]] = (_create, _add_checkpoints)
+def _add_fencing(connection: Connection, backend: Backend) -> None:
+    backend.add_fencing(connection)
+
+
+STEPS: Final[Sequence[Step]] = (_create, _add_checkpoints, _add_fencing)
 """The first makes version 1 of nothing; a change of the tables adds one."""
 
 

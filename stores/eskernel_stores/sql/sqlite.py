@@ -2,53 +2,32 @@
 
 Positions need no care here: SQLite lets one transaction write at a time, so they are given and
 become visible in the same order, across processes too.
-
-A little longer than most modules, for all its locks and their order are one argument.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, create_engine, event, insert
-from sqlalchemy.dialects.sqlite import dialect
+from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from eskernel.errors import CorruptStore, EskernelError, StoreUnavailable
+from eskernel.values import Lease
 from eskernel_stores.batching import Round, Written
+from eskernel_stores.sql import leases
 from eskernel_stores.sql import sqlite_failures as failures
-from eskernel_stores.sql.events import Stored
-from eskernel_stores.sql.tables import EVENTS
+from eskernel_stores.sql.database import Database
+from eskernel_stores.sql.sqlite_writing import write
 
 SYNCHRONOUS: Final = ("FULL", "NORMAL", "OFF", "EXTRA")
 """What `PRAGMA synchronous` may be; below FULL a power cut may lose what was acknowledged."""
-
-# One statement for the whole round: each step of a statement gives the interpreter lock away, and
-# to have it back a busy process waits.
-_HEADS: Final = (
-    "SELECT coalesce((SELECT max(position) FROM eskernel_events), 0), "
-    "json_group_object(stream.key, coalesce(("
-    "SELECT event.sequence FROM eskernel_events AS event "
-    "WHERE event.aggregate_type = json_extract(stream.value, '$[0]') "
-    "AND event.aggregate_id = json_extract(stream.value, '$[1]') "
-    "ORDER BY event.sequence DESC LIMIT 1), 0)) FROM json_each(?) AS stream"
-)
-_INSERT: Final = str(insert(EVENTS).compile(dialect=dialect(paramstyle="qmark")))
-# An append of one event is one statement, which begins and commits by itself.
-_ALONE: Final = (
-    "INSERT INTO eskernel_events SELECT "
-    "coalesce((SELECT max(position) FROM eskernel_events), 0) + 1, "
-    "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 "
-    "WHERE coalesce((SELECT sequence FROM eskernel_events "
-    "WHERE aggregate_type = ?1 AND aggregate_id = ?2 ORDER BY sequence DESC LIMIT 1), 0) = ?3 - 1"
-)
 
 _SHORTEST_GAP: Final = 0.001  # seconds
 _GAP_SHARE: Final = 5
@@ -134,6 +113,9 @@ class SqliteBackend:
     def create(self, connection: Connection) -> None:
         """Do nothing: the common tables are all."""
 
+    def add_fencing(self, connection: Connection) -> None:
+        """Do nothing: BEGIN IMMEDIATE keeps leases and appends apart."""
+
     def write(self, round: Round) -> Written:
         """Store a round in one transaction, durably.
 
@@ -147,7 +129,7 @@ class SqliteBackend:
             self._forget_unfinished()  # the exception may have come when this was being done
             try:
                 with closing(self._cursor()) as cursor:  # which a traceback may hold for long
-                    return self._write(cursor, round)
+                    return write(cursor, round)
             except sqlite3.Error as error:
                 raise self.explain(error) from error
             finally:
@@ -158,34 +140,6 @@ class SqliteBackend:
             self._writer = self.engine.raw_connection()
         connection: sqlite3.Connection = self._writer.driver_connection  # type: ignore[assignment]
         return connection.cursor()
-
-    def _write(self, cursor: sqlite3.Cursor, round: Round) -> Written:
-        if len(round.events) == len(round.streams) == 1:
-            self._commit(cursor, _ALONE, round.events[0][1])
-            if cursor.rowcount == 1:
-                assert cursor.lastrowid is not None
-                return round.written(cursor.lastrowid - 1, round.expected)
-        cursor.execute(self.begin)
-        position, found = cursor.execute(_HEADS, (json.dumps(round.streams),)).fetchone()
-        by_index = json.loads(found)
-        heads = [by_index[str(index)] for index in range(len(round.streams))]
-        accepted = [
-            columns for index, columns in round.events if heads[index] == round.expected[index]
-        ]
-        cursor.executemany(
-            _INSERT, [(at, *columns) for at, columns in enumerate(accepted, position + 1)]
-        )
-        self._commit(cursor, "COMMIT")
-        return round.written(position, heads)
-
-    def _commit(self, cursor: sqlite3.Cursor, statement: str, columns: Stored = ()) -> None:
-        """Run a statement that commits; what it stored is unknown after most failures."""
-        try:
-            cursor.execute(statement, columns)
-        except sqlite3.Error as error:
-            if failures.leaves_nothing(error):
-                raise
-            raise StoreUnavailable.because(error, outcome_unknown=True) from error
 
     def _forget_unfinished(self) -> None:
         """Undo what was cut short, by KeyboardInterrupt for example."""
@@ -207,9 +161,12 @@ class SqliteBackend:
         """Return what the failure of a statement other than COMMIT means."""
         return failures.explain(error, self._path, self._timeout)
 
-    def now(self, _connection: Connection) -> float:
-        """Return the machine's time; the file has no other."""
-        return time.time()
+    def acquire(
+        self, database: Database, names: Sequence[str], owner: str, seconds: float
+    ) -> list[Lease]:
+        """Take or renew leases, by the machine's time; the file has no other."""
+        with database.transaction() as connection:
+            return leases.acquire_in_file(connection, names, owner, seconds, time.time())
 
     def leave_gap(self) -> None:
         """Wait until other processes have had a chance to write since the last long transaction.

@@ -6,30 +6,27 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
 from eskernel.codec import Codec
-from eskernel.contracts import Commit, HintingEventStore, TableTransaction
+from eskernel.contracts import Commit, Fence, HintingEventStore, TableTransaction
 from eskernel.values import SERVING, Checkpoint, Event, Lease, Range, Snapshot, StreamId
 from eskernel_stores.batching import Batch, Outcome, Prepared, Round, Written
 from eskernel_stores.bounds import LAST, bounds_of
 from eskernel_stores.checking import check_checkpoints, check_text
 from eskernel_stores.leases import check_seconds
 from eskernel_stores.sql import checkpoints, leases, reading, snapshots
-from eskernel_stores.sql.database import Backend, Database
+from eskernel_stores.sql.backends import backend_of, checked_url
+from eskernel_stores.sql.database import Database
 from eskernel_stores.sql.events import check_holes, fold_rows, to_columns
-from eskernel_stores.sql.postgresql import PostgresqlBackend
 from eskernel_stores.sql.schema import prepare
-from eskernel_stores.sql.sqlite import SqliteBackend
 from eskernel_stores.sql.table_transaction import table_transaction
-from eskernel_stores.urls import shown
 
 A = TypeVar("A")
 
 
 class SqlStore:
-    """An EventStore, SnapshotStore, CheckpointStore and TableStore, through SQLAlchemy.
+    """A FencingEventStore, SnapshotStore, CheckpointStore and TableStore, through SQLAlchemy.
 
     The tables are made on first use. Any number of stores, in any number of processes, may share
     them.
@@ -62,9 +59,9 @@ class SqlStore:
         codec = Codec(types)
         self._pack = codec.pack
         self._unpack = codec.unpack
-        checked = _checked(url)
+        checked = checked_url(url)
         self._url = checked.render_as_string(hide_password=True)
-        self._backend = _backend(checked, synchronous, timeout, pool_size)
+        self._backend = backend_of(checked, synchronous, timeout, pool_size)
         self._database = Database(self._backend)
         try:
             prepare(self._database, self._backend)
@@ -89,6 +86,13 @@ class SqlStore:
     def append_batch(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Store many appends in one transaction; see `BatchingEventStore.append_batch`."""
         return Batch(commits, self._pack, self._unpack, to_columns).store(self)
+
+    def append_fenced(
+        self, commits: Sequence[Commit], fences: Sequence[Fence | None]
+    ) -> list[Outcome]:
+        """Store many appends that depend on leases; see `FencingEventStore.append_fenced`."""
+        batch = Batch(commits, self._pack, self._unpack, to_columns, fences=fences)
+        return batch.store(self)
 
     def write(self, round: Round) -> Written:
         """Store a round of a batch; see `batching.Writer`."""
@@ -186,17 +190,28 @@ class SqlStore:
 
     def acquire_lease(self, name: str, owner: str, seconds: float) -> Lease:
         """Take or renew a lease; see `CheckpointStore.acquire_lease`."""
-        check_text("name", name)
-        check_text("owner", owner)
-        check_seconds(seconds)
-        with self._database.transaction() as connection:
-            return leases.acquire(connection, self._backend, name, owner, seconds)
+        (lease,) = self.acquire_leases([name], owner, seconds)
+        return lease
 
     def release_lease(self, name: str, owner: str) -> None:
         """Give a lease back; does nothing if another, or nobody, holds it."""
-        check_text("name", name)
-        with self._database.transaction() as connection:
-            leases.release(connection, name, owner)
+        self.release_leases([name], owner)
+
+    def acquire_leases(self, names: Sequence[str], owner: str, seconds: float) -> list[Lease]:
+        """Take or renew several leases; see `FencingEventStore.acquire_leases`."""
+        for name in names:
+            check_text("name", name)
+        check_text("owner", owner)
+        check_seconds(seconds)
+        return self._backend.acquire(self._database, names, owner, seconds) if names else []
+
+    def release_leases(self, names: Sequence[str], owner: str) -> None:
+        """Give several leases back; those of others stay as they are."""
+        for name in names:
+            check_text("name", name)
+        if names:
+            with self._database.transaction() as connection:
+                leases.release(connection, names, owner)
 
     def table_transaction(self, patience: float) -> AbstractContextManager[TableTransaction]:
         """Lend a transaction for tables and checkpoints; see `TableStore.table_transaction`."""
@@ -217,22 +232,3 @@ class SqlStore:
 
     def __repr__(self) -> str:
         return f"SqlStore({self._url!r})"
-
-
-def _checked(url: str | URL) -> URL:
-    try:
-        return make_url(url)
-    except (ArgumentError, ValueError) as error:  # no URL, or no number as the port
-        raise ValueError(
-            f"{shown(url)} is no database URL; write sqlite:///file.db or "
-            "postgresql://user:password@host/database"
-        ) from error
-
-
-def _backend(url: URL, synchronous: str, timeout: float, pool_size: int) -> Backend:
-    kind = url.drivername
-    if kind == "sqlite":
-        return SqliteBackend(url, synchronous=synchronous, timeout=timeout, pool_size=pool_size)
-    if kind in ("postgresql", "postgresql+psycopg"):
-        return PostgresqlBackend(url, timeout=timeout, pool_size=pool_size)
-    raise ValueError(f"SqlStore knows sqlite and postgresql (through psycopg 3), not {kind!r}")

@@ -85,7 +85,7 @@ LOG: Final = Table(
     Column("one", Integer, CheckConstraint("one = 1"), primary_key=True, autoincrement=False),
     Column("position", _NUMBER, nullable=False),  # of the newest event
 )
-"""PostgreSQL only: one row, locked by whoever appends."""
+"""PostgreSQL only: one row, locked by whoever appends, or gets a lease under a new epoch."""
 
 SCHEMA: Final = Table(
     "eskernel_schema",

@@ -163,7 +163,11 @@ class LargeDocuments:
     def create(self, key: str) -> None:
         """Make a document without entries, unless there is one; raises StoreUnavailable."""
         with self._database.translating(writing=False), suppress(DuplicateKeyError):
-            self.collection().insert_one({"_id": key, **self._empty})
+            self.collection().insert_one(self.new(key))
+
+    def new(self, key: str) -> Document:
+        """Return a document without entries, to be inserted."""
+        return {"_id": key, **self._empty}
 
     def replace(
         self,
@@ -174,7 +178,7 @@ class LargeDocuments:
         condition: Document | None = None,
         also: Pipeline | None = None,
         refuse: Callable[[Document], None] | None = None,
-    ) -> None:
+    ) -> Document:
         """Replace entries of a document, which is made if there is none.
 
         Args:
@@ -185,6 +189,9 @@ class LargeDocuments:
             also: stages that change other fields in the same update.
             refuse: is given the document if it was not updated; raises the caller's error if the
                 document does not meet the condition.
+
+        Returns:
+            The document's other fields.
 
         Raises:
             StoreUnavailable: the servers cannot be reached.
@@ -204,6 +211,7 @@ class LargeDocuments:
             if found is not None and places and self._points_at(found, places):
                 break
         self._delete_dead(key, found["loose"])
+        return found
 
     def _see(self, key: str, refuse: Callable[[Document], None] | None) -> Document | None:
         """Return a document that was not updated, unless refused; None if it had to be made."""

@@ -1,0 +1,1 @@
+"""Owning: which aggregates are this kernel's, where several share a store."""

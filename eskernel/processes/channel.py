@@ -1,0 +1,124 @@
+"""Channel: frames between two processes over a socket that nobody else can reach.
+
+The socket is one of a pair without a name; the other one was inherited by the process at the other
+end. Framing and the mutual challenge, which shows that it is that process, are those of
+`multiprocessing.connection`; its pickling is not used.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from queue import SimpleQueue
+from typing import Final
+
+from eskernel.remote.wire import frame_of
+
+MAX_PARTS: Final = 512
+"""Requests or replies in a frame; more would keep the first waiting for the last."""
+
+Take = Callable[[int], list[bytes]]
+"""Returns at most so many parts to be sent; empty when there are none."""
+
+
+class Channel:
+    """One end; `receive` is one thread's business, everything else anybody's.
+
+    Args:
+        own: the socket; the channel closes it.
+    """
+
+    def __init__(self, own: socket.socket) -> None:
+        self._socket = own
+        self._connection = Connection(os.dup(own.fileno()))
+        self._wake: SimpleQueue[bool] = SimpleQueue()
+        # Set by whoever wakes the sender, cleared by the sender before it looks: a part that is
+        # there after the look finds it cleared.
+        self._told = False
+        self._sender: threading.Thread | None = None
+        # Held while closing, so that no descriptor is closed twice.
+        self._closing = threading.Lock()
+        self._closed = False
+
+    def authenticate(self, key: bytes, *, first: bool) -> None:
+        """Have the other end prove that it has the key, and prove it in turn.
+
+        Args:
+            key: the shared secret.
+            first: whether this end challenges first; the other end does not.
+
+        Raises:
+            multiprocessing.AuthenticationError: it has another.
+            EOFError, OSError: it is gone.
+        """
+        steps = (deliver_challenge, answer_challenge)
+        for step in steps if first else reversed(steps):
+            step(self._connection, key)
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame; only before `start_sending`. Raises OSError if the other end is gone."""
+        self._connection.send_bytes(frame)
+
+    def receive(self) -> bytes:
+        """Return the next frame; raises EOFError or OSError if the other end is gone."""
+        return self._connection.recv_bytes()
+
+    def start_sending(self, take: Take, name: str) -> None:
+        """Have a thread send what it takes, whenever it is told to look.
+
+        Args:
+            take: where the parts come from; called by that thread only.
+            name: of the thread.
+        """
+        self._sender = threading.Thread(target=self._send_all, args=(take,), name=name, daemon=True)
+        self._sender.start()
+
+    def tell(self) -> None:
+        """Have the sender look."""
+        if not self._told:
+            self._told = True
+            self._wake.put(True)
+
+    def finish(self, timeout: float) -> None:
+        """Send what there is, for so many seconds at most, and close."""
+        self._wake.put(True)
+        self._wake.put(False)
+        if self._sender is not None:
+            self._sender.join(timeout)
+        self.close()
+
+    def close(self) -> None:
+        """End both directions; whoever receives or sends gets EOFError or OSError."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            with suppress(OSError):  # the other end may be gone
+                self._socket.shutdown(socket.SHUT_RDWR)
+        self._wake.put(False)
+
+    def dispose(self) -> None:
+        """Close the descriptors, once no thread uses them any more; ends the sender."""
+        self.close()
+        if self._sender is not None and self._sender is not threading.current_thread():
+            self._sender.join()
+        self._socket.close()
+        self._connection.close()
+
+    def abandon(self) -> None:
+        """Close the descriptors in a forked child, without a word to the other end."""
+        self._socket.close()
+        self._connection.close()
+
+    def _send_all(self, take: Take) -> None:
+        try:
+            while self._wake.get():
+                self._told = False
+                while parts := take(MAX_PARTS):
+                    self._connection.send_bytes(frame_of(parts))
+        except OSError:
+            self.close()  # the receiver sees to the rest

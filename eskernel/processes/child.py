@@ -1,0 +1,146 @@
+"""Child: one worker process, from its start to its end, as its parent sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import Any, Final
+
+from eskernel.errors import EskernelError
+from eskernel.processes.channel import Channel
+from eskernel.remote.failures import fields_to_failure
+from eskernel.remote.wire import PLAIN
+
+# Started without `multiprocessing`, which would import the parent's main script once more, and
+# pickle what it passes on.
+_BOOTSTRAP: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from eskernel.processes.worker import main; main(*map(int, sys.argv[2:]))"
+)
+_KEY_BYTES: Final = 32
+
+
+class WorkerEnded(EskernelError):
+    """A worker process ended before it was ready."""
+
+
+class Child:
+    """A worker process; it has a Python interpreter of its own, and nothing of the parent's.
+
+    Attributes:
+        pid: of the process.
+        channel: the way to it.
+
+    Args:
+        executable: of Python.
+
+    Raises:
+        OSError: the process cannot be started.
+    """
+
+    def __init__(self, executable: str) -> None:
+        own, other = socket.socketpair()
+        try:
+            with other:
+                command = [executable, "-c", _BOOTSTRAP, json.dumps(_search_path())]
+                self._process = subprocess.Popen(  # noqa: S603 - this very Python
+                    [*command, str(other.fileno()), str(os.getpid())],
+                    stdin=subprocess.PIPE,
+                    pass_fds=(other.fileno(),),
+                )
+        except BaseException:
+            own.close()
+            raise
+        self.pid = self._process.pid
+        self.channel = Channel(own)
+        # Held while ending: several threads may hear of the end.
+        self._ending = threading.Lock()
+
+    def prepare(self, setup: bytes) -> None:
+        """Have it import everything, and return when it has.
+
+        Args:
+            setup: packed.
+
+        Raises:
+            InvalidDomain, InvalidProjection, NotImportable: what it was told is wrong.
+            WorkerEnded: it is gone.
+        """
+        key = secrets.token_bytes(_KEY_BYTES)
+        try:
+            assert self._process.stdin is not None
+            with self._process.stdin as stdin:
+                stdin.write(key)
+            self.channel.authenticate(key, first=True)
+        except (OSError, EOFError) as error:
+            raise self._gone() from error
+        self._tell(setup)
+
+    def serve(self, more: dict[str, Any]) -> None:
+        """Have it open its stores and start its kernel, and return when it has.
+
+        Args:
+            more: options of this kernel alone.
+
+        Raises:
+            StoreUnavailable, ValueError: a store cannot be opened; and anything else a kernel
+                raises when it is made and started.
+            WorkerEnded: it is gone.
+        """
+        self._tell(PLAIN.pack(more, "options"))
+
+    def end(self, timeout: float = 0.0) -> bool:
+        """Wait for the end of the process for so many seconds, then kill it.
+
+        Returns:
+            Whether it ended by itself.
+        """
+        with self._ending:
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+                return False
+            return True
+
+    def is_alive(self) -> bool:
+        """Return whether the process runs."""
+        return self._process.poll() is None
+
+    def ended(self) -> str:
+        """Return how it ended, in words; after `end`."""
+        code = self._process.returncode
+        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        return f"worker process {self.pid} {how}"
+
+    def abandon(self) -> None:
+        """Forget it, in a forked child of the parent: it is not this process's."""
+        self.channel.abandon()
+
+    def _tell(self, message: bytes) -> None:
+        try:
+            self.channel.send(message)
+            failure = PLAIN.unpack(self.channel.receive())
+        except (OSError, EOFError) as error:
+            raise self._gone() from error
+        if failure is not None:
+            raise fields_to_failure(failure, {})
+
+    def _gone(self) -> WorkerEnded:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        if self._process.poll() is None:
+            return WorkerEnded(f"worker process {self.pid} closed its socket; see its output")
+        return WorkerEnded(f"{self.ended()} before it was ready; see its output for the reason")
+
+
+def _search_path() -> list[str]:
+    """Return `sys.path` as it holds in any working directory."""
+    return [os.path.abspath(entry) for entry in sys.path]

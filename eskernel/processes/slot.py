@@ -1,0 +1,217 @@
+"""Slot: a place in the routing table, and the calls to whichever process fills it.
+
+Invariants:
+
+- A call is in `_waiting` until it is sent, then in `_sent` until it is answered. It enters `_sent`
+  before its bytes leave, so no answer comes too early.
+- Only the sender of the present channel moves calls from `_waiting` to `_sent`, and it has ended
+  before `lose` sorts out what that channel left.
+- A call is claimed for the slot before it is sent. Who withdraws a call claims it for itself, and
+  so it is sent or withdrawn, never both.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from typing import Any, Final
+
+from eskernel.errors import DispatchTimeout, KernelStopped, Overloaded, StoreUnavailable
+from eskernel.processes.channel import Channel
+from eskernel.remote.calls import Call
+from eskernel.remote.wire import Wire, parts_of
+from eskernel.values import Command
+
+MAX_TRIES: Final = 3
+"""How often a call is sent to processes that die over it; it may be what kills them."""
+
+
+class Slot:
+    """A `Link` to one worker process, or to its successor.
+
+    Args:
+        wire: of the domains.
+        limit: calls that may be under way.
+
+    Attributes:
+        down: why there is no process just now; for messages.
+    """
+
+    def __init__(self, wire: Wire, limit: int) -> None:
+        self._wire = wire
+        self._limit = limit
+        self._waiting: deque[Call] = deque()
+        self._sent: dict[int, Call] = {}
+        self._controls: deque[bytes] = deque()  # go out before calls do
+        self._next_number = itertools.count(1).__next__
+        self._channel: Channel | None = None
+        self._refusal: str | None = None
+        self.down = "it is being started"
+
+    # For callers.
+
+    def post(self, call: Call) -> None:
+        """Send a call, or keep it until there is a process; see `Link`."""
+        if self._refusal is not None:
+            raise KernelStopped(self._refusal)
+        if len(self._waiting) + len(self._sent) >= self._limit:
+            raise Overloaded(
+                f"{self._limit} calls to one process are under way; slow down, or raise "
+                "in_flight_limit"
+            )
+        number = call.number = self._next_number()
+        request = call.request
+        if isinstance(request, Command):
+            call.data = self._wire.pack_command(number, request)
+        else:
+            call.data = self._wire.pack_ask(number, request)
+        self._waiting.append(call)
+        channel = self._channel
+        if channel is not None:
+            channel.tell()
+        if self._refusal is not None:
+            self._refuse_waiting()  # whoever closed it may have looked too early
+
+    def withdraw(self, call: Call) -> None:
+        """Have a command not begun if it has not been yet; see `Link`."""
+        call.wanted = False
+        channel = self._channel
+        if call.reply.claim(call):
+            call.reply.resolve(self._never_begun())
+        elif channel is not None and isinstance(call.request, Command):
+            # It was claimed for a batch that has left, or leaves before this does.
+            self._controls.append(self._wire.pack_withdrawal(call.number))
+            channel.tell()
+        else:
+            call.reply.resolve(_may_finish())
+
+    def under_way(self) -> int:
+        """Return how many calls wait, or wait for their answers."""
+        return len(self._waiting) + len(self._sent)
+
+    # For the one who minds the process.
+
+    def serve(self, channel: Channel) -> None:
+        """Send through this channel from now on."""
+        self._channel = channel
+        channel.start_sending(self._take, "eskernel-sender")
+        channel.tell()
+
+    def stop(self, seconds: float) -> None:
+        """Have the process stop, once what it has been sent has ended or so many seconds pass."""
+        self._controls.append(self._wire.pack_stop(seconds))
+        channel = self._channel
+        if channel is not None:
+            channel.tell()
+
+    def hear(self, frame: bytes) -> None:
+        """Take the replies of a frame; on the channel's receiving thread."""
+        for reply in parts_of(frame):
+            call = self._sent.pop(reply[0], None)
+            if call is not None:
+                call.reply.resolve(self._outcome(call, reply))
+
+    def lose(self, why: str) -> None:
+        """Sort out what the channel left; its process is dead and its sender has ended.
+
+        Args:
+            why: what became of the process.
+        """
+        self._channel = None
+        self._controls.clear()
+        self.down = why
+        lost = sorted(self._sent.items())  # as they were sent
+        again = []
+        for number, call in lost:
+            del self._sent[number]
+            if call.repeatable and call.tries < MAX_TRIES and call.wanted:
+                again.append(call)
+            else:
+                call.reply.resolve(self._unknown(call, why))
+        self._waiting.extendleft(reversed(again))
+        if self._refusal is not None:
+            self._refuse_waiting()
+
+    def expire(self) -> None:
+        """Answer calls that have waited too long, while there is no process.
+
+        On the thread that calls `serve`: else a sender might take the same call just now.
+        """
+        now = time.monotonic()
+        for call in list(self._waiting):
+            if call.expires <= now and self._channel is None and call.reply.claim(self):
+                call.wanted = False
+                call.reply.resolve(_may_finish() if call.tries else self._never_begun())
+
+    def close(self, refusal: str) -> None:
+        """Take no more calls, and refuse those that wait."""
+        self._refusal = refusal
+        self._refuse_waiting()
+
+    def reopen(self) -> None:
+        """Take calls again."""
+        self._refusal = None
+
+    def _take(self, most: int) -> list[bytes]:
+        """Return parts to be sent; on the present channel's sending thread."""
+        parts = []
+        while self._controls:
+            parts.append(self._controls.popleft())
+        waiting, sent = self._waiting, self._sent
+        while waiting and len(parts) < most:
+            try:
+                call = waiting.popleft()
+            except IndexError:  # refused meanwhile
+                break
+            if not call.wanted or not call.reply.claim(self):
+                continue
+            call.tries += 1
+            sent[call.number] = call
+            parts.append(call.data)
+        return parts
+
+    def _refuse_waiting(self) -> None:
+        while self._waiting:
+            try:
+                call = self._waiting.popleft()
+            except IndexError:
+                return
+            if call.reply.claim(self):
+                refusal = KernelStopped(self._refusal or "")
+                call.reply.resolve(refusal if call.tries == 0 else self._unknown(call, self.down))
+
+    def _outcome(self, call: Call, reply: list[Any]) -> Any:
+        try:
+            if isinstance(call.request, Command):
+                return self._wire.outcome_of(reply, call.request[:2])
+            return self._wire.value_of(reply)
+        except Exception as error:  # noqa: BLE001 - the caller's; the next reply may be read
+            return error
+
+    def _never_begun(self) -> DispatchTimeout:
+        why = "its process is busy" if self._channel is not None else self.down
+        return DispatchTimeout(
+            f"not sent in time, as {why}; it never began and never will: it is safe to repeat",
+            started=False,
+        )
+
+    def _unknown(self, call: Call, why: str) -> StoreUnavailable:
+        if not isinstance(call.request, Command):
+            return StoreUnavailable(f"no answer, as {why}; ask again")
+        advice = (
+            f"sent {call.tries} times, and given up: look whether it is what ends the process"
+            if call.tries >= MAX_TRIES
+            else "give commands a command_id, to have them sent again"
+        )
+        return StoreUnavailable(
+            f"{why}, and took the outcome of the command along; {advice}", outcome_unknown=True
+        )
+
+
+def _may_finish() -> DispatchTimeout:
+    return DispatchTimeout(
+        "no answer in time from the process that has the command; it may still finish, or be done: "
+        "ask outcome_of, or repeat it with the same command_id",
+        started=True,
+    )

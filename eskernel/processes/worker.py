@@ -1,0 +1,142 @@
+"""The worker: what runs in a process of a ProcessKernel."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+from eskernel.processes.channel import Channel
+from eskernel.remote.failures import failure_to_fields
+from eskernel.remote.host import Host
+from eskernel.remote.opening import OpenKernel
+from eskernel.remote.paths import import_object
+from eskernel.remote.setup import Setup
+from eskernel.remote.wire import PLAIN, STOP, parts_of
+
+_LOOK_AGAIN: Final = 0.5
+"""Seconds between two looks whether the parent is alive, or has sent a signal. Its socket tells
+sooner, unless a fork of the parent has a copy of it."""
+_LEFT: Final = 2.0
+"""Seconds that what is under way may take when there is nobody any more to say how long."""
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Serve a parent until it says stop, or is gone; never returns.
+
+    Args:
+        descriptor: of the inherited socket.
+        parent: the parent's process id.
+    """
+    key = sys.stdin.buffer.read()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all
+    channel = Channel(socket.socket(fileno=descriptor))
+    watch = threading.Thread(
+        target=_watch, args=(channel, parent), name="eskernel-watch", daemon=True
+    )
+    watch.start()
+    try:
+        channel.authenticate(key, first=False)
+        worker = _prepared(channel)
+    except (EOFError, OSError):
+        os._exit(1)
+    if worker is None:
+        os._exit(1)
+    worker.run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads of drivers may not end by themselves
+
+
+def _prepared(channel: Channel) -> Worker | None:
+    """Return a worker whose kernel runs; None if it cannot be, which the parent was told."""
+    try:
+        setup = Setup.unpacked(channel.receive())
+        if setup.initializer is not None:
+            import_object(setup.initializer)()
+        setup.check_imports()
+        wire = setup.wire()
+        import_object(setup.opener)
+        channel.send(PLAIN.pack(None))
+        more = PLAIN.unpack(channel.receive())
+        opened = OpenKernel(setup, **more)
+        opened.kernel.start()
+    except (EOFError, OSError):
+        raise
+    except BaseException as error:  # noqa: BLE001 - the parent's to raise
+        channel.send(PLAIN.pack(failure_to_fields(error)))
+        return None
+    return Worker(channel, opened, wire)
+
+
+def _watch(channel: Channel, parent: int) -> None:
+    """Close the channel when the parent is gone."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_AGAIN)
+    channel.close()
+
+
+class Worker:
+    """A kernel behind a channel.
+
+    Args:
+        channel: to the parent.
+        opened: the kernel, started.
+        wire: of its domains.
+    """
+
+    def __init__(self, channel: Channel, opened: OpenKernel, wire: Any) -> None:
+        self._channel = channel
+        self._opened = opened
+        self._replies: deque[bytes] = deque()
+        self._host = Host(opened.kernel, wire, self._reply)
+        self._over = threading.Event()
+        self._terminated = False
+        self._patience = _LEFT
+
+    def run(self) -> None:
+        """Serve until told to stop, or the parent is gone; then let what is under way end."""
+        signal.signal(signal.SIGTERM, self._terminate)
+        self._channel.send(PLAIN.pack(None))
+        self._channel.start_sending(self._take, "eskernel-sender")
+        threading.Thread(target=self._receive, name="eskernel-receiver", daemon=True).start()
+        while not (self._over.wait(_LOOK_AGAIN) or self._terminated):
+            continue
+        self._host.drain(self._patience)
+        self._opened.kernel.stop(self._patience)
+        self._host.close()
+        self._opened.close()
+        self._channel.finish(self._patience)
+
+    def _terminate(self, _signal: int, _frame: Any) -> None:
+        # No event: the handler may run while this very thread holds the event's lock.
+        self._terminated = True
+
+    def _receive(self) -> None:
+        try:
+            while not self._over.is_set():
+                self._hear(parts_of(self._channel.receive()))
+        except (EOFError, OSError):
+            self._over.set()
+
+    def _hear(self, requests: Sequence[Sequence[Any]]) -> None:
+        self._host.take([request for request in requests if request[1] != STOP])
+        for request in requests:
+            if request[1] == STOP:
+                self._patience = request[2]
+                self._over.set()
+
+    def _reply(self, _: int, reply: bytes) -> None:
+        self._replies.append(reply)
+        self._channel.tell()
+
+    def _take(self, most: int) -> list[bytes]:
+        replies = self._replies
+        count = min(most, len(replies))
+        return [replies.popleft() for _ in range(count)]

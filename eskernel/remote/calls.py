@@ -1,0 +1,64 @@
+"""Call: a request on its way, and where its outcome goes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from eskernel.actors.aggregate.replies import AnyReply
+from eskernel.remote.wire import Ask
+from eskernel.values import Command
+
+
+class Call:
+    """One request to another process; answered once.
+
+    Attributes:
+        request: a command, or a question.
+        reply: where the outcome goes; a link claims it, by itself, before it sends the request.
+        expires: on the monotonic clock; not sent by then, it is not sent any more.
+        number: of the request, given by the link.
+        data: the request as bytes, made by the link.
+        tries: how often it was sent.
+        wanted: whether it may still be sent; False once it is withdrawn.
+    """
+
+    __slots__ = ("data", "expires", "number", "reply", "request", "tries", "wanted")
+
+    def __init__(self, request: Command | Ask, reply: AnyReply, expires: float) -> None:
+        self.request = request
+        self.reply = reply
+        self.expires = expires
+        self.number = -1
+        self.data = b""
+        self.tries = 0
+        self.wanted = True
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be sent again when it is unknown what became of it."""
+        request = self.request
+        return not isinstance(request, Command) or request.command_id is not None
+
+
+class Link(Protocol):
+    """The way to one kernel in another process, or to its successor; threads share it."""
+
+    def post(self, call: Call) -> None:
+        """Send a call, or keep it until it can be sent; its reply is resolved once, later.
+
+        Calls of one thread are begun in order.
+
+        Raises:
+            NotStorable: it cannot be packed; nothing was sent.
+            Overloaded: too many are under way.
+            KernelStopped: the link is closed.
+        """
+        ...
+
+    def withdraw(self, call: Call) -> None:
+        """Have a command not begun if it has not been yet; resolves it with DispatchTimeout.
+
+        Its `started` is False for one that never begins, and True for one that may still finish.
+        Does nothing for a call that is resolved already.
+        """
+        ...
