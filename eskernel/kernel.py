@@ -320,18 +320,39 @@ class Kernel:
         self._post(services, command, reply)
         return reply.future
 
-    def post(self, command: Command, reply: AnyReply) -> None:
-        """Have a command decided by the pool, and its outcome handed to a reply.
+    def post(
+        self,
+        command: Command,
+        reply: AnyReply,
+        run_later: Callable[[Callable[[], Any]], Any] | None = None,
+    ) -> None:
+        """Have a command decided, and its outcome handed to a reply; raises as `submit`.
 
-        For hosts that pass the outcome on; everybody else uses `submit`, and raises are as there.
+        For hosts that pass the outcome on; everybody else uses `submit`.
+
+        Args:
+            command: what to do.
+            reply: where the outcome goes.
+            run_later: for a store that appends at once: given what decides the command, to be run
+                soon on a thread that nothing interrupts. None for the pool.
         """
-        self._post(self._checked(command), command, reply)
+        services = self._checked(command)
+        if services.commits is not None:
+            run_later = None  # the pool waits for the store, many commands at a time
+        self._post(services, command, reply, run_later)
 
-    def _post(self, services: Services, command: Command, reply: AnyReply) -> None:
+    def _post(
+        self,
+        services: Services,
+        command: Command,
+        reply: AnyReply,
+        run_later: Callable[[Callable[[], Any]], Any] | None = None,
+    ) -> None:
         if self._middleware:
             services.outer_jobs.put(lambda: self._run_chain(command, reply))
         else:
-            self._start(services, command[:2])[0].post(CommandRequest(command, reply))
+            actor, _ = self._start(services, command[:2])
+            actor.post(CommandRequest(command, reply), run_later=run_later)
 
     def _call(self, index: int, command: Command, timeout: float | None) -> Accepted:
         """Call the middleware of this index, or at the end of the chain dispatch."""

@@ -12,6 +12,9 @@ SERVERS = {"postgresql": "new_schema", "jetstream": "new_url", "mongo": "new_url
 SHARED = ("sqlite", *SERVERS)
 """Backends whose stores several processes may have open at once."""
 
+FENCING = ("sqlite", "postgresql", "mongo")
+"""Backends whose stores check leases in the write that stores events."""
+
 DURABLE = ("file", *SHARED)
 
 BACKENDS = ("memory", *DURABLE)

@@ -82,10 +82,10 @@ class FencingMemory(MemoryStore):
 
     def _append(self, commit: Commit, fence: Fence | None) -> int | Exception:
         stream_id, events, expected, append_id = commit
-        if fence is not None and fence.epoch != (newest := self.held(fence.name).epoch):
-            if not self._is_stored(commit):
-                self.refused += 1
-                return StaleEpoch(fence.name, fence.epoch, newest)
+        newest = None if fence is None else self.held(fence.name).epoch
+        if fence is not None and fence.epoch != newest and not self._is_stored(commit):
+            self.refused += 1
+            return StaleEpoch(fence.name, fence.epoch, newest)
         try:
             return self.append(stream_id, events, expected_sequence=expected, append_id=append_id)
         except Exception as error:

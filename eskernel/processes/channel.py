@@ -40,6 +40,9 @@ class Channel:
         # there after the look finds it cleared.
         self._told = False
         self._sender: threading.Thread | None = None
+        self._take: Take = lambda _: []
+        # Held while parts are taken and sent: frames do not mix, and parts leave in order.
+        self._sending = threading.Lock()
         # Held while closing, so that no descriptor is closed twice.
         self._closing = threading.Lock()
         self._closed = False
@@ -71,10 +74,11 @@ class Channel:
         """Have a thread send what it takes, whenever it is told to look.
 
         Args:
-            take: where the parts come from; called by that thread only.
+            take: where the parts come from; called by one thread at a time.
             name: of the thread.
         """
-        self._sender = threading.Thread(target=self._send_all, args=(take,), name=name, daemon=True)
+        self._take = take
+        self._sender = threading.Thread(target=self._send_when_told, name=name, daemon=True)
         self._sender.start()
 
     def tell(self) -> None:
@@ -82,6 +86,15 @@ class Channel:
         if not self._told:
             self._told = True
             self._wake.put(True)
+
+    def flush(self) -> None:
+        """Send what there is on the calling thread, which nothing may interrupt half way."""
+        try:
+            with self._sending:
+                while parts := self._take(MAX_PARTS):
+                    self._connection.send_bytes(frame_of(parts))
+        except OSError:
+            self.close()  # the receiver sees to the rest
 
     def finish(self, timeout: float) -> None:
         """Send what there is, for so many seconds at most, and close."""
@@ -114,11 +127,7 @@ class Channel:
         self._socket.close()
         self._connection.close()
 
-    def _send_all(self, take: Take) -> None:
-        try:
-            while self._wake.get():
-                self._told = False
-                while parts := take(MAX_PARTS):
-                    self._connection.send_bytes(frame_of(parts))
-        except OSError:
-            self.close()  # the receiver sees to the rest
+    def _send_when_told(self) -> None:
+        while self._wake.get():
+            self._told = False
+            self.flush()

@@ -12,10 +12,12 @@ from types import MappingProxyType, ModuleType
 from typing import Any, Final, Self
 
 from eskernel.actors.aggregate.limits import check_seconds
+from eskernel.actors.owning.options import ShardLeases
 from eskernel.actors.runtime import FORKED, STOPPED
 from eskernel.actors.tree import Node
 from eskernel.contracts import Clock, Domain, Middleware
 from eskernel.errors import KernelStopped
+from eskernel.leasing import new_owner
 from eskernel.processes.child import Child
 from eskernel.processes.minding import Fleet, Place
 from eskernel.processes.running import Running
@@ -130,6 +132,8 @@ class ProcessKernel(Front):
                     f"{name} must be a whole number of at least {least}, not {number!r}"
                 )
         super().__init__(setup, shards)
+        if lease_seconds is not None:
+            ShardLeases(shards=shards, seconds=lease_seconds)  # or raises ValueError
         self._lease_seconds = lease_seconds
         self._names = [f"worker-{number}" for number in range(count)]
         self._places = places_of(self._names, shards)
@@ -200,7 +204,6 @@ class ProcessKernel(Front):
         for place, call, reply in asked:
             child = place.child
             fields = self._wait(place.slot, call, reply, _TREE_PATIENCE) if child else None
-            known = fields is not None and not isinstance(fields, BaseException)
             below.append(
                 Node(
                     place.name,
@@ -209,7 +212,7 @@ class ProcessKernel(Front):
                     child is not None,
                     place.slot.under_way(),
                     max(place.restarts, 0),
-                    (fields_to_node(fields),) if known else (),
+                    (fields_to_node(fields),) if isinstance(fields, list) else (),
                 )
             )
         return running.node(tuple(below))
@@ -250,7 +253,13 @@ class ProcessKernel(Front):
         """Return what the next kernel in a place is given beside the setup."""
         if self._lease_seconds is None:
             return {}
-        raise NotImplementedError
+        leases = {
+            "shards": self._shards,
+            "seconds": self._lease_seconds,
+            "owner": f"{place.name}@{new_owner()}",
+            "succeeds": place.owner,
+        }
+        return {"shard_leases": leases}
 
     def _forked(self) -> None:
         """Let go of the workers, in a forked child: they are the parent's."""

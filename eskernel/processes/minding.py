@@ -42,7 +42,7 @@ class Place:
         failed: how many in a row have ended early, or could not be started.
         since: when the present one began to serve, on the monotonic clock.
         due: when the next may be put in; None while one serves, or is on its way.
-        former: the owner under which the last one held leases.
+        owner: under which it holds leases, or the last one did; None without leases.
     """
 
     def __init__(self, name: str, slot: Slot) -> None:
@@ -53,7 +53,7 @@ class Place:
         self.failed = 0
         self.since = 0.0
         self.due: float | None = 0.0
-        self.former: str | None = None
+        self.owner: str | None = None
 
 
 class Fleet:
@@ -192,13 +192,14 @@ class Minder(SupervisedActor):
 
     def _serve(self, place: Place, child: Child) -> None:
         """Have a process serve a place, until it ends."""
+        options = self._fleet.options(place)
         try:
-            child.serve(self._fleet.options(place))
+            child.serve(options)
         except Exception as error:  # noqa: BLE001 - whatever opening a store raises
             self._fleet.forget(child)
             self._fleet.tell(partial(self._on_not_serving, place, error))
             return
-        self._fleet.tell(partial(self._on_serving, place, child))
+        self._fleet.tell(partial(self._on_serving, place, child, options))
         try:
             while True:
                 place.slot.hear(child.channel.receive())
@@ -231,8 +232,9 @@ class Minder(SupervisedActor):
         log_and_go_on("error", "worker_not_serving", worker=place.name, reason=error)
         self._postpone(place, f"its worker process cannot serve: {error}")
 
-    def _on_serving(self, place: Place, child: Child) -> None:
+    def _on_serving(self, place: Place, child: Child, options: dict[str, Any]) -> None:
         place.child = child
+        place.owner = options.get("shard_leases", {}).get("owner")
         place.since = time.monotonic()
         place.restarts += 1
         place.slot.serve(child.channel)

@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from eskernel.actors.pool import run_job
 from eskernel.processes.channel import Channel
 from eskernel.remote.failures import failure_to_fields
 from eskernel.remote.host import Host
@@ -23,6 +24,9 @@ from eskernel.remote.wire import PLAIN, STOP, parts_of
 _LOOK_AGAIN: Final = 0.5
 """Seconds between two looks whether the parent is alive, or has sent a signal. Its socket tells
 sooner, unless a fork of the parent has a copy of it."""
+_RUNNERS: Final = 8
+"""Threads that read and run commands. With a store that appends later the pool runs them."""
+_KEPT: Final = 0.001  # seconds that a reply is kept, for others to go with it
 _LEFT: Final = 2.0
 """Seconds that what is under way may take when there is nobody any more to say how long."""
 
@@ -96,6 +100,10 @@ class Worker:
         self._opened = opened
         self._replies: deque[bytes] = deque()
         self._host = Host(opened.kernel, wire, self._reply)
+        # Held by the runner that reads, until it has begun what it read: so the commands of one
+        # sender are begun in order. What it must run it runs after that, and another one reads.
+        self._reading = threading.Lock()
+        self._mine = _Mine()
         self._over = threading.Event()
         self._terminated = False
         self._patience = _LEFT
@@ -105,7 +113,9 @@ class Worker:
         signal.signal(signal.SIGTERM, self._terminate)
         self._channel.send(PLAIN.pack(None))
         self._channel.start_sending(self._take, "eskernel-sender")
-        threading.Thread(target=self._receive, name="eskernel-receiver", daemon=True).start()
+        for number in range(_RUNNERS):
+            name = f"eskernel-runner-{number}"
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
         while not (self._over.wait(_LOOK_AGAIN) or self._terminated):
             continue
         self._host.drain(self._patience)
@@ -118,25 +128,51 @@ class Worker:
         # No event: the handler may run while this very thread holds the event's lock.
         self._terminated = True
 
-    def _receive(self) -> None:
+    def _serve(self) -> None:
         try:
             while not self._over.is_set():
-                self._hear(parts_of(self._channel.receive()))
+                with self._reading:
+                    runs = self._hear(parts_of(self._channel.receive()))
+                if runs:
+                    self._run(runs)
         except (EOFError, OSError):
             self._over.set()
 
-    def _hear(self, requests: Sequence[Sequence[Any]]) -> None:
-        self._host.take([request for request in requests if request[1] != STOP])
+    def _hear(self, requests: Sequence[Sequence[Any]]) -> Sequence[Callable[[], Any]]:
+        runs = self._host.take([request for request in requests if request[1] != STOP])
         for request in requests:
             if request[1] == STOP:
                 self._patience = request[2]
                 self._over.set()
+        return runs
+
+    def _run(self, runs: Sequence[Callable[[], Any]]) -> None:
+        """Decide commands on this thread, and send the replies together."""
+        mine = self._mine
+        mine.replies_since = time.monotonic()
+        for run in runs:
+            run_job(run)
+        mine.replies_since = None
+        self._channel.flush()
 
     def _reply(self, _: int, reply: bytes) -> None:
         self._replies.append(reply)
-        self._channel.tell()
+        since = self._mine.replies_since
+        if since is None:
+            self._channel.tell()
+        elif time.monotonic() - since > _KEPT:
+            self._mine.replies_since = time.monotonic()
+            self._channel.flush()
 
     def _take(self, most: int) -> list[bytes]:
         replies = self._replies
-        count = min(most, len(replies))
-        return [replies.popleft() for _ in range(count)]
+        parts: list[bytes] = []
+        while replies and len(parts) < most:
+            parts.append(replies.popleft())
+        return parts
+
+
+class _Mine(threading.local):
+    """What a thread knows of itself: since when it keeps replies, to send them together."""
+
+    replies_since: float | None = None

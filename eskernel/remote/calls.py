@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from eskernel.actors.aggregate.replies import AnyReply
+from eskernel.actors.aggregate.replies import AnyReply, CommandFuture
 from eskernel.remote.wire import Ask
 from eskernel.values import Command
 
@@ -38,6 +39,34 @@ class Call:
         """Whether it may be sent again when it is unknown what became of it."""
         request = self.request
         return not isinstance(request, Command) or request.command_id is not None
+
+
+class CallFuture(CommandFuture):
+    """A future that is the reply to its own call: a link alone claims it, before it sends the call.
+
+    Args:
+        hand_over: see `CommandFuture`.
+    """
+
+    quick = False
+
+    def __init__(self, hand_over: Callable[[Callable[[], Any]], None]) -> None:
+        super().__init__(hand_over)
+        self._begun = False
+
+    def claim(self, by: object) -> bool:  # noqa: ARG002 - a link claims it, and no other
+        """Return whether it was not cancelled before."""
+        self._begun = self._begun or self.set_running_or_notify_cancel()
+        return self._begun
+
+    def resolve(self, outcome: Any) -> None:
+        """Complete it, unless it was cancelled."""
+        if not self.claim(self):
+            return
+        if isinstance(outcome, BaseException):
+            self.set_exception(outcome)
+        else:
+            self.set_result(outcome)
 
 
 class Link(Protocol):

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from eskernel.actors.aggregate.deciding import check_command, is_plain
 from eskernel.actors.aggregate.limits import check_seconds
-from eskernel.actors.aggregate.replies import FutureReply, WaitedReply
+from eskernel.actors.aggregate.replies import WaitedReply
 from eskernel.actors.tree import Node
 from eskernel.errors import (
     DispatchTimeout,
@@ -20,13 +20,14 @@ from eskernel.errors import (
     UnknownProjection,
 )
 from eskernel.projections.audit import Audit
-from eskernel.remote.calls import Call, Link
+from eskernel.remote.calls import Call, CallFuture, Link
 from eskernel.remote.outcomes import fields_to_accepted
 from eskernel.remote.projecting import RemoteProjection
 from eskernel.remote.setup import Setup
 from eskernel.remote.wire import Ask
 from eskernel.values import Accepted, Command, StreamId, check_identifier, shard_of
 
+_KNOWN: Final = 100_000
 GRACE: Final = 1.0
 """Seconds for which an answer that is due is waited for."""
 
@@ -48,6 +49,8 @@ class Front:
         self._setup = setup
         self._wire = setup.wire()
         self._shards = shards
+        # By stream, so that names are checked and hashed once; forgotten when there are too many.
+        self._known: dict[StreamId, int] = {}
         self._dispatch_timeout: float = setup.options["dispatch_timeout"]
 
     # What a subclass says.
@@ -104,13 +107,12 @@ class Front:
             InvalidCommand: also when the payload cannot be sent to another process.
             EskernelError: anything else as `Kernel.dispatch`.
         """
-        stream_id = self._checked(command)
+        link = self._route(command)
         seconds = self._seconds(timeout)
         projections = [self.projection(name) for name in wait_for]
         deadline = time.monotonic() + seconds
         reply = WaitedReply()
         call = Call(command, reply, deadline)
-        link = self._link_of(shard_of(stream_id, self._shards))
         self._post(link, call)
         accepted: Accepted = _value(self._wait(link, call, reply, seconds))
         if accepted.position is not None:
@@ -128,11 +130,10 @@ class Front:
         Raises:
             InvalidCommand, UnknownAggregateType, KernelStopped, Overloaded: at once.
         """
-        stream_id = self._checked(command)
-        reply = FutureReply(self._hand_over)
-        call = Call(command, reply, time.monotonic() + self._dispatch_timeout)
-        self._post(self._link_of(shard_of(stream_id, self._shards)), call)
-        return reply.future
+        link = self._route(command)
+        future = CallFuture(self._hand_over)
+        self._post(link, Call(command, future, time.monotonic() + self._dispatch_timeout))
+        return future
 
     # Reading.
 
@@ -187,9 +188,9 @@ class Front:
     def _ask_about(
         self, aggregate_type: str, aggregate_id: str, name: str, seconds: float, *more: Any
     ) -> Any:
-        stream_id = self._checked_stream(aggregate_type, aggregate_id)
-        link = self._link_of(shard_of(stream_id, self._shards))
-        return self._ask(link, Ask(name, (*stream_id, *more, seconds)), seconds)
+        link = self._link_of(self._shard_of(aggregate_type, aggregate_id))
+        arguments = (aggregate_type, aggregate_id, *more, seconds)
+        return self._ask(link, Ask(name, arguments), seconds)
 
     def _ask_projection(self, index: int, name: str, seconds: float | None, *what: Any) -> Any:
         """Ask the kernel of an index about a projection; states come decoded."""
@@ -233,19 +234,32 @@ class Front:
 
     # Checking.
 
-    def _checked(self, command: Any) -> StreamId:
-        """Return the stream of a command that may be sent, or raise what speaks against it."""
+    def _route(self, command: Any) -> Link:
+        """Return the link for a command that may be sent, or raise what speaks against it."""
         if not isinstance(command, Command):
             raise InvalidCommand(
                 f"the kernel takes a Command, not {type(command).__name__}; "
                 "make one: Command(aggregate_type, aggregate_id, type, payload)"
             )
-        stream_id = self._checked_stream(*command[:2])
+        try:
+            shard = self._known.get(command[:2])
+        except TypeError:  # unhashable, so not strings
+            shard = None
+        if shard is None:
+            shard = self._shard_of(*command[:2])
         if not is_plain(command):
-            problem = check_command(command, self._wire.domains[stream_id[0]])  # type: ignore[arg-type]
+            problem = check_command(command, self._wire.domains[command[0]])  # type: ignore[arg-type]
             if problem is not None:
                 raise problem
-        return stream_id
+        return self._link_of(shard)
+
+    def _shard_of(self, aggregate_type: Any, aggregate_id: Any) -> int:
+        """Return an aggregate's shard, after checking its names."""
+        stream_id = self._checked_stream(aggregate_type, aggregate_id)
+        if len(self._known) >= _KNOWN:
+            self._known.clear()
+        shard = self._known[stream_id] = shard_of(stream_id, self._shards)
+        return shard
 
     def _checked_stream(self, aggregate_type: Any, aggregate_id: Any) -> StreamId:
         domains = self._wire.domains

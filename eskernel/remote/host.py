@@ -70,16 +70,22 @@ class Host:
         self._under_way: dict[int, HostReply] = {}
         self._askers = ThreadPoolExecutor(_ASKERS, thread_name_prefix="eskernel-asker")
 
-    def take(self, requests: Sequence[Sequence[Any]]) -> None:
-        """Begin requests, in order; the caller lets no two threads do this at once."""
+    def take(self, requests: Sequence[Sequence[Any]]) -> list[Callable[[], Any]]:
+        """Begin requests, in order; the caller lets no two threads do this at once.
+
+        Returns:
+            What the caller must run after that, on a thread of its own: each decides some of them.
+        """
+        runs: list[Callable[[], Any]] = []
         for request in requests:
             kind = request[1]
             if kind == COMMAND:
-                self._take_command(request)
+                self._take_command(request, runs.append)
             elif kind == ASK:
                 self._askers.submit(self._answer_ask, request)
             else:
                 self._withdraw(request[0])
+        return runs
 
     def answer(self, number: int, aggregate_type: str, outcome: Any) -> None:
         """Send what became of a command."""
@@ -99,11 +105,13 @@ class Host:
         """Answer no more questions."""
         self._askers.shutdown(wait=False, cancel_futures=True)
 
-    def _take_command(self, request: Sequence[Any]) -> None:
+    def _take_command(
+        self, request: Sequence[Any], run_later: Callable[[Callable[[], Any]], Any]
+    ) -> None:
         number = request[0]
         reply = self._under_way[number] = HostReply(self, number, request[2])
         try:
-            self._kernel.post(self._wire.unpack_command(request), reply)
+            self._kernel.post(self._wire.unpack_command(request), reply, run_later)
         except Exception as error:  # noqa: BLE001 - the sender's, whatever it is
             reply.resolve(error)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
+from eskernel.actors.owning.options import ShardLeases
 from eskernel.errors import InvalidProjection
 from eskernel.kernel import Kernel
 from eskernel.projections import Projection
@@ -20,14 +21,14 @@ class OpenKernel:
 
     Args:
         setup: what to make.
-        more: options of the kernel that are this process's own.
+        shard_leases: fields of the kernel's `ShardLeases`; None for none.
 
     Raises:
         InvalidDomain, InvalidProjection, NotImportable: as the setup.
         ValueError, ModuleNotFoundError, StoreUnavailable, CorruptStore: a store cannot be opened.
     """
 
-    def __init__(self, setup: Setup, **more: Any) -> None:
+    def __init__(self, setup: Setup, shard_leases: dict[str, Any] | None = None) -> None:
         self._stores: dict[str, Any] = {}
         self._closing = ExitStack()
         self._open = import_object(setup.opener)
@@ -44,7 +45,7 @@ class OpenKernel:
                 middleware=[import_object(path) for path in setup.middleware],
                 clock=None if setup.clock is None else import_object(setup.clock),
                 **setup.options,
-                **more,
+                shard_leases=None if shard_leases is None else ShardLeases(**shard_leases),
             )
         except BaseException:
             self._closing.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, Self
 
 from eskernel.actors.aggregate.bound_domain import BoundDomain, unpackers_of
@@ -115,10 +115,6 @@ class Setup:
         """Return what was packed."""
         known = PLAIN.unpack(data)
         return cls(**{**known, "middleware": tuple(known["middleware"])})
-
-    def with_event_store(self, url: str) -> Self:
-        """Return it with the event store elsewhere."""
-        return replace(self, event_store=url)
 
     def bound_domains(self) -> dict[str, BoundDomain]:
         """Return the domains, imported and checked.

@@ -7,9 +7,11 @@ from eskernel.testing.conformance import (
     Check,
     check_checkpoint_store,
     check_event_store,
+    check_fencing_store,
     check_snapshot_store,
     checkpoint_store_checks,
     event_store_checks,
+    fencing_store_checks,
     snapshot_store_checks,
 )
 from eskernel.testing.crash import (
@@ -40,6 +42,7 @@ __all__ = [
     "check_checkpoint_store",
     "check_crashes",
     "check_event_store",
+    "check_fencing_store",
     "check_outages",
     "check_power_cuts",
     "check_snapshot_store",
@@ -47,5 +50,6 @@ __all__ = [
     "checkpoint_store_checks",
     "decider",
     "event_store_checks",
+    "fencing_store_checks",
     "snapshot_store_checks",
 ]

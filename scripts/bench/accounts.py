@@ -9,13 +9,18 @@ from domains import bank_account
 from eskernel import Command, Kernel
 from eskernel.contracts import EventStore
 from eskernel.errors import CommandRejected
+from eskernel.remote.front import Front
 from eskernel_stores import MemoryStore
 
 TYPE = "bank_account"
 LIVE = 100
 DOMAINS = {TYPE: bank_account}
 _FUNDS = 10**9
-_HOUR = 3600.0
+HOUR = 3600.0
+"""Seconds; aggregates that no measure passivates."""
+
+AnyKernel = Kernel | Front
+"""In this process, or in front of others."""
 
 Step = tuple[str, str, int]
 """Account, deposit or withdraw, amount: what a service reads from a request."""
@@ -48,7 +53,7 @@ def command_of(step: Step) -> Command:
     return Command(TYPE, aggregate_id, kind, {"amount": amount})
 
 
-def dispatch_steps(kernel: Kernel, todo: Sequence[Step]) -> None:
+def dispatch_steps(kernel: AnyKernel, todo: Sequence[Step]) -> None:
     """Do as a service does for each request: make a command, dispatch it, mind a refusal."""
     refused = 0
     for aggregate_id, kind, amount in todo:
@@ -63,7 +68,12 @@ def dispatch_steps(kernel: Kernel, todo: Sequence[Step]) -> None:
 def running(accounts: int = LIVE, store: EventStore | None = None) -> Iterator[Kernel]:
     """Run a kernel whose accounts are live, funded, and stay live."""
     store = MemoryStore() if store is None else store
-    with Kernel(DOMAINS, store, passivation_timeout=_HOUR) as kernel:
-        for number in range(accounts):
-            kernel.dispatch(Command(TYPE, account(number), "deposit", {"amount": _FUNDS}))
+    with Kernel(DOMAINS, store, passivation_timeout=HOUR) as kernel:
+        fund(kernel, accounts)
         yield kernel
+
+
+def fund(kernel: AnyKernel, accounts: int) -> None:
+    """Have so many accounts live, with enough in them."""
+    for number in range(accounts):
+        kernel.dispatch(Command(TYPE, account(number), "deposit", {"amount": _FUNDS}))

@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 
-from eskernel import Kernel
-from scripts.bench.accounts import LIVE, Step, dispatch_steps, steps
+from scripts.bench.accounts import LIVE, AnyKernel, Step, dispatch_steps, steps
 from scripts.bench.latencies import Latencies
 from scripts.bench.timing import Load
 
@@ -19,7 +18,7 @@ APART = 2 * MORE
 
 
 def callers_load(
-    kernel: Kernel,
+    kernel: AnyKernel,
     callers: int,
     count: int,
     accounts: int = LIVE,
@@ -35,7 +34,7 @@ def callers_load(
 
 
 def shares_load(
-    kernel: Kernel, shares: Sequence[Sequence[Step]], latencies: Latencies | None = None
+    kernel: AnyKernel, shares: Sequence[Sequence[Step]], latencies: Latencies | None = None
 ) -> Load:
     """Return a load that dispatches each share of steps on a thread of its own."""
     dispatch = dispatch_steps if latencies is None else latencies.dispatch_steps

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
-from eskernel import Command, Kernel
-from scripts.bench.accounts import TYPE, Step
+from eskernel import Command
+from scripts.bench.accounts import TYPE, AnyKernel, Step
 from scripts.bench.figure import Figure, digits
 from scripts.bench.timing import quantile
 
@@ -18,7 +18,7 @@ class Latencies:
     def __init__(self) -> None:
         self._taken: list[float] = []
 
-    def dispatch_steps(self, kernel: Kernel, todo: Sequence[Step]) -> None:
+    def dispatch_steps(self, kernel: AnyKernel, todo: Sequence[Step]) -> None:
         """Dispatch a command for each step; none may be refused."""
         add = self._taken.append
         for aggregate_id, kind, amount in todo:

@@ -3,10 +3,20 @@
 import pytest
 from reopening import Reopening
 
-from eskernel.testing import checkpoint_store_checks, event_store_checks, snapshot_store_checks
+from eskernel.testing import (
+    checkpoint_store_checks,
+    event_store_checks,
+    fencing_store_checks,
+    snapshot_store_checks,
+)
 from eskernel_stores.mongo import MongoStore
 
-CHECKS = [*event_store_checks(), *snapshot_store_checks(), *checkpoint_store_checks()]
+CHECKS = [
+    *event_store_checks(),
+    *fencing_store_checks(),
+    *snapshot_store_checks(),
+    *checkpoint_store_checks(),
+]
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -236,7 +236,8 @@ def test_a_place_taken_by_what_no_majority_has_yet_is_tried_again(store, other, 
     send(other, 1, "theirs")
     heads = [1, 1]
     head = store._chain.streams.head
-    monkeypatch.setattr(store._chain.streams, "head", lambda name: heads.pop() if heads else head(name))
+    streams = store._chain.streams
+    monkeypatch.setattr(streams, "head", lambda name: heads.pop() if heads else head(name))
     assert conflict(lambda: send(store, 1, "lost")) == (1, 2)
     assert heads == []
     assert payloads(store) == ["a", "theirs"]

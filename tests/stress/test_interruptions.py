@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from fencing_memory import FencingMemory
 from interrupter import Interrupted, Interrupter, on_cpython_3_11
 from stress_helpers import (
     TYPE,
@@ -25,7 +26,7 @@ from stress_helpers import (
 )
 from support import eventually, new_seed
 
-from eskernel import Accepted, Command, Kernel
+from eskernel import Accepted, Command, Kernel, ShardLeases
 from eskernel.actors.aggregate.turns import Turn
 from eskernel.errors import EskernelError, StoreUnavailable
 from eskernel_stores import MemoryStore
@@ -209,6 +210,32 @@ def test_an_exception_at_any_bytecode_harms_only_its_own_dispatch(prepare):
 @pytest.mark.parametrize("prepare", IMMEDIATE)
 def test_nor_when_appends_end_later(prepare):
     _interrupt_everywhere(_Bench(DeferredStore, snapshot_interval=2), prepare)
+
+
+def _unowned(bench, stream):
+    return note(stream, 0, 1), []
+
+
+def _run_out(bench, stream):
+    _seeded(bench, stream)
+    shard = bench.kernel._runtime.services.shards.of((TYPE, stream))
+    shard.standing = shard.standing._replace(until=0.0)
+    return note(stream, 0, 4), []
+
+
+def _taken_over(bench, stream):
+    _seeded(bench, stream)
+    name = bench.kernel._runtime.services.shards.of((TYPE, stream)).name
+    bench.store.release_leases([name], "here")
+    bench.store.acquire_leases([name], "there", 0)
+    waiting = bench.queue(stream, note(stream, 1, 1))
+    return note(stream, 0, 4), waiting
+
+
+@pytest.mark.parametrize("prepare", [_unowned, _run_out, _taken_over])
+def test_nor_does_one_on_the_way_to_a_lease(prepare):
+    leases = ShardLeases(shards=4096, seconds=600, owner="here")
+    _interrupt_everywhere(_Bench(FencingMemory, shard_leases=leases), prepare)
 
 
 class _Positions:

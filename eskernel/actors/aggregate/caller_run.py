@@ -19,6 +19,8 @@ from eskernel.actors.journal import log_safely
 from eskernel.errors import Overloaded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from eskernel.actors.aggregate.routing import Aggregate
     from eskernel.actors.aggregate.services import Services
     from eskernel.actors.aggregate.turns import Turn
@@ -111,13 +113,22 @@ class CallerRunActor(ThreadlessActor):
 
     # Messages.
 
-    def post(self, request: Request, turn: Turn | None = None, *, limited: bool = True) -> None:
+    def post(
+        self,
+        request: Request,
+        turn: Turn | None = None,
+        *,
+        limited: bool = True,
+        run_later: Callable[[Callable[[], Any]], Any] | None = None,
+    ) -> None:
         """Queue a request and see to it that it is handled.
 
         Args:
             request: what to queue.
-            turn: the calling thread's, if it may run the actor; else a pool thread does.
+            turn: the calling thread's, if it may run the actor; else another thread does.
             limited: whether `inbox_limit` counts.
+            run_later: given the function to run the actor by, on a thread of the kernel's; None
+                for the pool.
 
         Raises:
             Overloaded: `inbox_limit` requests wait already.
@@ -128,7 +139,7 @@ class CallerRunActor(ThreadlessActor):
             turn.own = request
             self.take_turn(turn, CALLER_BATCH)
         elif self not in services.owners:
-            services.jobs.put(self.run)
+            (run_later or services.jobs.put)(self.run)
         if services.refusal is not None and self.life.over:
             self.take_turn(services.turns.mine, 0)  # there may be no pool any more
         self._move_late(services.turns.mine)

@@ -43,8 +43,7 @@ class ShardKeeper(SupervisedActor):
         try:
             self._shards.succeed()
             self._shards.renew()
-            routes = self._services.routes
-            self._shards.give_back_unused(list(routes))
+            self._shards.give_back_unused(self._services.routes)
             self._is_down = False
         except Exception as error:  # noqa: BLE001 - the leases run out, and it looks again
             if not self._is_down:

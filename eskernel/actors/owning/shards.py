@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from eskernel.actors.outcomes import own
 from eskernel.actors.owning.options import ShardLeases
@@ -149,18 +149,18 @@ class Shards:
             self._store.release_leases(list(self._by_name), self._predecessor)
             self._predecessor = None
 
-    def give_back_unused(self, live: Iterable[StreamId]) -> None:
+    def give_back_unused(self, live: Collection[StreamId]) -> None:
         """Give back what has not been used for as long as a lease is valid; raises as `renew`.
 
         Args:
-            live: aggregates whose shards are kept.
+            live: aggregates whose shards are kept; other threads may change it.
         """
         idle_since = self._monotonic() - self.seconds
         unused = {shard for shard in self.held() if shard.used <= idle_since}
-        for stream_id in live:
+        for stream_id in list(live) if unused else ():
+            unused.discard(self.of(stream_id))
             if not unused:
                 return
-            unused.discard(self.of(stream_id))
         self._give_back(unused)
 
     def close(self) -> None:

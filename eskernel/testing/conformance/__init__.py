@@ -4,9 +4,11 @@ from eskernel.testing.conformance.checking import BrokenGuarantee, BrokenGuarant
 from eskernel.testing.conformance.suites import (
     check_checkpoint_store,
     check_event_store,
+    check_fencing_store,
     check_snapshot_store,
     checkpoint_store_checks,
     event_store_checks,
+    fencing_store_checks,
     snapshot_store_checks,
 )
 
@@ -16,8 +18,10 @@ __all__ = [
     "Check",
     "check_checkpoint_store",
     "check_event_store",
+    "check_fencing_store",
     "check_snapshot_store",
     "checkpoint_store_checks",
     "event_store_checks",
+    "fencing_store_checks",
     "snapshot_store_checks",
 ]

@@ -39,11 +39,12 @@ class Check(Generic[S]):
     Attributes:
         function: the check itself; its name is the guarantee, its docstring says more.
         needs: what must be there for the check to apply: a store with `append_batch` or, of
-            snapshots, with `append`; one that is `immediate`; or a function `reopen`.
+            snapshots, with `append`, or, of fences, with `acquire_lease`; one that is `immediate`;
+            or a function `reopen`.
     """
 
     function: Callable[..., None]
-    needs: Literal["append", "append_batch", "immediate", "reopen"] | None = None
+    needs: Literal["acquire_lease", "append", "append_batch", "immediate", "reopen"] | None = None
 
     @property
     def __name__(self) -> str:

@@ -1,10 +1,10 @@
-"""All checks of an event store, of a snapshot store, and of a checkpoint store."""
+"""All checks of an event store, a fencing store, a snapshot store, and a checkpoint store."""
 
 from __future__ import annotations
 
 from itertools import chain
 
-from eskernel.contracts import CheckpointStore, EventStore, SnapshotStore
+from eskernel.contracts import CheckpointStore, EventStore, FencingEventStore, SnapshotStore
 from eskernel.testing.conformance import (
     atomicity,
     batch_races,
@@ -16,6 +16,9 @@ from eskernel.testing.conformance import (
     closing_in_use,
     conflicts,
     epochs,
+    fencing,
+    fencing_leases,
+    fencing_races,
     folding,
     large,
     leases,
@@ -75,6 +78,18 @@ def checkpoint_store_checks() -> tuple[Check[CheckpointStore], ...]:
     )
 
 
+def fencing_store_checks() -> tuple[Check[FencingEventStore], ...]:
+    """Return every guarantee of a FencingEventStore, beyond an EventStore's, as a check."""
+    plain = chain.from_iterable(
+        module.CHECKS for module in (fencing, fencing_leases, fencing_races)
+    )
+    return (
+        *(Check(function) for function in plain),
+        *(Check(function, needs="acquire_lease") for function in fencing_leases.CHECKPOINT_CHECKS),
+        *(Check(function, needs="reopen") for function in fencing.DURABILITY_CHECKS),
+    )
+
+
 def check_event_store(
     factory: Factory[EventStore], *, reopen: Reopen[EventStore] | None = None
 ) -> list[str]:
@@ -96,6 +111,26 @@ def check_event_store(
             guarantee broken.
     """
     return run(event_store_checks(), factory, reopen)
+
+
+def check_fencing_store(
+    factory: Factory[FencingEventStore], *, reopen: Reopen[FencingEventStore] | None = None
+) -> list[str]:
+    """Hold an event store to everything `eskernel.contracts.FencingEventStore` promises.
+
+    What it promises as an EventStore is checked by `check_event_store`.
+
+    Args:
+        factory: returns a new, empty store.
+        reopen: as for `check_event_store`.
+
+    Returns:
+        The guarantees checked, as sentences.
+
+    Raises:
+        BrokenGuarantees: as `check_event_store`.
+    """
+    return run(fencing_store_checks(), factory, reopen)
 
 
 def check_snapshot_store(

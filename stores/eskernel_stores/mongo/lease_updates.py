@@ -44,7 +44,8 @@ def acquiring(owner: str, seconds: float) -> Pipeline:
     taken = {
         "owner": {"$literal": owner},
         "epoch": {"$cond": [own, "$epoch", {"$add": ["$epoch", 1]}]},
-        "expires": {"$add": [NOW, float(seconds)]},
+        # NOW is when a command came in: one that came earlier may be at work later.
+        "expires": {"$add": [NOW, float(seconds)]} if seconds else NOBODYS["expires"],
     }
     free = {"$or": [own, {"$eq": ["$owner", None]}, {"$lte": ["$expires", NOW]}]}
     asked = {"$cond": [free, {"$mergeObjects": ["$$ROOT", taken]}, "$$ROOT"]}

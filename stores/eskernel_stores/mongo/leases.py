@@ -36,14 +36,19 @@ class MongoLeases:
 
     def acquire_all(self, names: Sequence[str], owner: str, seconds: float) -> list[Lease]:
         """Take or renew leases; see `FencingEventStore.acquire_leases`."""
-        if not names:
-            return []
+        if len(names) < 2:
+            return [self.acquire(name, owner, seconds) for name in names]
         update = updates.acquiring(owner, seconds)
         while self._update_all(names, {}, update) < len(names):
             self._create_all(names)
         found = self._find_all(names)
         self.mark(one for one in found.values() if one["owner"] == owner)
-        return [updates.shown(found[name]) for name in names]
+        return [
+            updates.shown(found[name])
+            if found[name]["owner"] is not None
+            else self.acquire(name, owner, seconds)  # another had it, and gave it back meanwhile
+            for name in names
+        ]
 
     def release_all(self, names: Sequence[str], owner: str) -> None:
         """Give leases back; see `FencingEventStore.release_leases`."""

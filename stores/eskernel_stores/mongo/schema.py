@@ -1,4 +1,9 @@
-"""The collections of a store, made on first use."""
+"""The collections of a store, made on first use.
+
+Versions that know nothing of leases that appends depend on take the markers in the log, see
+`guards`, for events: `leases_taken`, of an aggregate type without a name. And where one of them
+takes a lease, appends under smaller epochs are not refused. So no such version should be running.
+"""
 
 from __future__ import annotations
 

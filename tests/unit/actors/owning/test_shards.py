@@ -307,7 +307,9 @@ def test_all_is_given_back_in_one_write_and_nothing_asked_for_any_more(make, sto
     here.shards.close()
     assert store.owners() == {}
     assert [what for what, _, _ in store.asked].count("release") == 1
+    store.asked.clear()
     assert isinstance(here.ask(), KernelStopped)
+    assert store.asked == []
 
 
 def test_what_is_got_after_the_end_is_given_back(here, store):

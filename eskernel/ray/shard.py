@@ -1,0 +1,242 @@
+"""Shard: the class of the Ray actors; each runs a whole kernel for the aggregates of one shard."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import closing
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final, NamedTuple, Self
+
+import ray
+
+from eskernel.actors.owning.options import ShardLeases, check_shard_leases
+from eskernel.leasing import new_owner
+from eskernel.ray.answers import BUSY, DONE, FAILED, MOVING, STRANGE
+from eskernel.ray.session import Session
+from eskernel.remote.failures import failure_to_fields
+from eskernel.remote.opening import OpenKernel
+from eskernel.remote.paths import import_object
+from eskernel.remote.setup import Setup
+from eskernel.remote.wire import PLAIN, Wire
+
+_POLL: Final = 1.0
+"""Seconds a poll waits for the first answer; it holds one of the actor's threads."""
+_FORGET_AFTER: Final = 60.0  # seconds
+_FETCH_WITHIN: Final = 1.0
+"""Seconds in which fronts fetch their last answers before a shard is moved."""
+
+
+class Terms(NamedTuple):
+    """What all shards of a name and all their fronts must have in common.
+
+    Attributes:
+        name: of the set of shards.
+        shards: how many there are.
+        lease_seconds: how long a shard's lease in the event store is valid.
+        release: of eskernel.
+        setup: `Setup.packed`.
+    """
+
+    name: str
+    shards: int
+    lease_seconds: float
+    release: str
+    setup: bytes
+
+    @classmethod
+    def of(cls, name: str, shards: int, lease_seconds: float, setup: Setup) -> Self:
+        """Return the terms of a front of this release."""
+        return cls(name, shards, lease_seconds, release(), setup.packed())
+
+    def packed(self) -> bytes:
+        """Return them as bytes."""
+        return PLAIN.pack(tuple(self), "terms")
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Self:
+        """Return what was packed."""
+        return cls(*PLAIN.unpack(data))
+
+    def check(self, others: Terms) -> None:
+        """Raise ValueError if a front comes with others."""
+        different = [name for name in self._fields if getattr(self, name) != getattr(others, name)]
+        if different:
+            raise ValueError(
+                f"the shards {self.name!r} run already, with another {' and '.join(different)}; "
+                "pass what they were made with, or another name, or end them with end_shards()"
+            )
+
+
+def release() -> str:
+    """Return the release of eskernel; empty in a checkout that is not installed."""
+    try:
+        return version("eskernel")
+    except PackageNotFoundError:
+        return ""
+
+
+class Shard:
+    """One shard's kernel, for all fronts; every method may be called by many threads at once.
+
+    Nothing is opened before the first front comes, so that it can be told what fails.
+
+    Args:
+        terms: `Terms.packed`.
+        index: which shard.
+    """
+
+    def __init__(self, terms: bytes, index: int) -> None:
+        self._terms = Terms.unpacked(terms)
+        self._index = index
+        # Held while the kernel is opened or drained.
+        self._life = threading.Lock()
+        # Held while a frame is taken: no two are taken at once, and none after `_over` was set.
+        self._taking = threading.Lock()
+        self._over: bytes | None = None
+        self._stopped = False
+        self._initialized = False
+        self._opened: OpenKernel | None = None
+        self._wire: Wire | None = None
+        self._sessions: dict[bytes, Session] = {}
+
+    def open(self, session: bytes, terms: bytes) -> bytes:
+        """Begin a session.
+
+        Args:
+            session: a name that was never used before.
+            terms: the front's.
+        """
+        with self._life:
+            if self._over is not None:
+                return self._over
+            try:
+                self._terms.check(Terms.unpacked(terms))
+                if self._opened is None:
+                    self._opened = self._started()
+                assert self._wire is not None
+                new = Session(self._opened.kernel, self._wire)
+            except Exception as error:  # noqa: BLE001 - the front's to raise
+                return FAILED + PLAIN.pack(failure_to_fields(error))
+            with self._taking:
+                self._forget_idle()
+                self._sessions[session] = new
+        return DONE
+
+    def frame(self, session: bytes, frame: bytes) -> bytes:
+        """Begin the requests of a frame, and return what answers there are a little later."""
+        with self._taking:
+            if self._over is not None:
+                return self._over
+            known = self._sessions.get(session)
+            if known is None:
+                return STRANGE
+            known.take(frame)
+        return DONE + known.fetch()
+
+    def poll(self, session: bytes) -> bytes:
+        """Wait for answers, and return them; a drained shard says so when there are no more."""
+        known = self._sessions.get(session)
+        if known is None:
+            return STRANGE
+        if self._stopped and not known.has_answers():
+            return self._over or MOVING
+        return DONE + known.fetch(_POLL)
+
+    def leave(self, session: bytes) -> bytes:
+        """End a session."""
+        with self._taking:
+            known = self._sessions.pop(session, None)
+        if known is not None:
+            known.close()
+        return DONE
+
+    def drain(self, why: bytes, timeout: float, force: bool) -> bytes:
+        """Take nothing more, let what is under way end, stop the kernel and close the stores.
+
+        Args:
+            why: what fronts are told.
+            timeout: seconds for what is under way.
+            force: whether to stop even if that takes longer; else the shard then goes on.
+
+        Returns:
+            DONE: this actor runs nothing and never will. BUSY: it goes on.
+        """
+        with self._life:
+            if self._stopped:
+                return DONE
+            with self._taking:
+                self._over = why
+                sessions = list(self._sessions.values())
+            deadline = time.monotonic() + timeout
+            drained = all([one.drain(_left(deadline)) for one in sessions])
+            if not (drained or force):
+                self._over = None
+                return BUSY
+            if self._opened is not None:
+                self._opened.kernel.stop(_left(deadline))
+                self._opened.close()
+            self._stopped = True
+        for one in sessions:
+            one.close()
+        fetched_by = time.monotonic() + _FETCH_WITHIN
+        for one in sessions:
+            one.wait_until_fetched(_left(fetched_by))
+        return DONE
+
+    def place(self) -> bytes:
+        """Return the node and the process this runs in, as `node id, space, process id`."""
+        return f"{ray.get_runtime_context().get_node_id()} {os.getpid()}".encode()
+
+    def _started(self) -> OpenKernel:
+        setup = Setup.unpacked(self._terms.setup)
+        if setup.initializer is not None and not self._initialized:
+            import_object(setup.initializer)()
+        self._initialized = True
+        setup.check_imports()
+        self._wire = setup.wire()
+        leases = self._leases(import_object(setup.opener), setup.event_store)
+        opened = OpenKernel(setup, shard_leases=leases)
+        try:
+            opened.kernel.start()
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _leases(self, open_store: Any, url: str) -> ShardLeases | None:
+        """Return how this shard is fenced, with no lease of an earlier life in the way.
+
+        Ray runs one actor of a name. It may take one for dead that lives, on a node that is cut
+        off: that one then has lost its lease, and can store nothing more.
+        """
+        terms = self._terms
+        leases = ShardLeases(
+            shards=terms.shards,
+            seconds=terms.lease_seconds,
+            owner=new_owner(),
+            name=f"ray/{terms.name}",
+        )
+        with closing(open_store(url)) as store:
+            try:
+                check_shard_leases(leases, store)
+            except ValueError:
+                return None  # of two writers the slower one gets a conflict, and no more than that
+            assert leases.owner is not None
+            name = [leases.lease_name(self._index)]
+            (lease,) = store.acquire_leases(name, leases.owner, leases.seconds)
+            if lease.owner != leases.owner:
+                store.release_leases(name, lease.owner)
+        return leases
+
+    def _forget_idle(self) -> None:
+        """Drop sessions of fronts that are gone; one that was only idle begins another."""
+        for name, session in list(self._sessions.items()):
+            if session.is_idle(_FORGET_AFTER):
+                del self._sessions[name]
+                session.close()
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
