@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -18,12 +19,24 @@ from eskernel.remote.failures import fields_to_failure
 from eskernel.remote.wire import PLAIN
 
 # Started without `multiprocessing`, which would import the parent's main script once more, and
-# pickle what it passes on.
+# pickle what it passes on. A terminal sends SIGINT to all: only the parent heeds it.
 _BOOTSTRAP: Final = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from eskernel.processes.worker import main; main(*map(int, sys.argv[2:]))"
 )
-_KEY_BYTES: Final = 32
+KEY_BYTES: Final = 32
+_ABOVE_STANDARD: Final = 3
+"""The first descriptor that is not standard input, output or error."""
+
+# Held while a process is started, and across each fork: a forked child has no copy of the other
+# end of a socket, which would keep the parent from hearing that its worker has ended.
+_starting = threading.Lock()
+os.register_at_fork(
+    before=_starting.acquire,
+    after_in_parent=_starting.release,
+    after_in_child=_starting.release,
+)
 
 
 class WorkerEnded(EskernelError):
@@ -39,24 +52,28 @@ class Child:
 
     Args:
         executable: of Python.
+        folder: where it works, and what relative paths are relative to.
 
     Raises:
         OSError: the process cannot be started.
     """
 
-    def __init__(self, executable: str) -> None:
-        own, other = socket.socketpair()
-        try:
-            with other:
-                command = [executable, "-c", _BOOTSTRAP, json.dumps(_search_path())]
-                self._process = subprocess.Popen(  # noqa: S603 - this very Python
-                    [*command, str(other.fileno()), str(os.getpid())],
-                    stdin=subprocess.PIPE,
-                    pass_fds=(other.fileno(),),
-                )
-        except BaseException:
-            own.close()
-            raise
+    def __init__(self, executable: str, folder: str) -> None:
+        with _starting:
+            own, other = map(_above_standard, socket.socketpair())
+            try:
+                with other:
+                    # -P: the search path is the parent's, without the working directory.
+                    command = [executable, "-P", "-c", _BOOTSTRAP, _search_path(folder)]
+                    self._process = subprocess.Popen(  # noqa: S603 - this very Python
+                        [*command, str(other.fileno()), str(os.getpid())],
+                        stdin=subprocess.PIPE,
+                        pass_fds=(other.fileno(),),
+                        cwd=folder,
+                    )
+            except BaseException:
+                own.close()
+                raise
         self.pid = self._process.pid
         self.channel = Channel(own)
         # Held while ending: several threads may hear of the end.
@@ -72,7 +89,7 @@ class Child:
             InvalidDomain, InvalidProjection, NotImportable: what it was told is wrong.
             WorkerEnded: it is gone.
         """
-        key = secrets.token_bytes(_KEY_BYTES)
+        key = secrets.token_bytes(KEY_BYTES)
         try:
             assert self._process.stdin is not None
             with self._process.stdin as stdin:
@@ -82,18 +99,18 @@ class Child:
             raise self._gone() from error
         self._tell(setup)
 
-    def serve(self, more: dict[str, Any]) -> None:
+    def serve(self, leases: dict[str, Any] | None) -> None:
         """Have it open its stores and start its kernel, and return when it has.
 
         Args:
-            more: options of this kernel alone.
+            leases: fields of the `ShardLeases` of its kernel; None for none.
 
         Raises:
             StoreUnavailable, ValueError: a store cannot be opened; and anything else a kernel
                 raises when it is made and started.
             WorkerEnded: it is gone.
         """
-        self._tell(PLAIN.pack(more, "options"))
+        self._tell(PLAIN.pack(leases, "leases"))
 
     def end(self, timeout: float = 0.0) -> bool:
         """Wait for the end of the process for so many seconds, then kill it.
@@ -141,6 +158,16 @@ class Child:
         return WorkerEnded(f"{self.ended()} before it was ready; see its output for the reason")
 
 
-def _search_path() -> list[str]:
-    """Return `sys.path` as it holds in any working directory."""
-    return [os.path.abspath(entry) for entry in sys.path]
+def _search_path(folder: str) -> str:
+    """Return `sys.path` as JSON, as it holds in any working directory."""
+    return json.dumps([os.path.join(folder, entry) for entry in sys.path])  # noqa: PTH118
+
+
+def _above_standard(one: socket.socket) -> socket.socket:
+    """Return a socket that is none of the standard descriptors, which a parent may have closed."""
+    if one.fileno() >= _ABOVE_STANDARD:
+        return one
+    with one:
+        return socket.socket(
+            fileno=fcntl.fcntl(one.fileno(), fcntl.F_DUPFD_CLOEXEC, _ABOVE_STANDARD)
+        )

@@ -21,12 +21,12 @@ from eskernel.leasing import new_owner
 from eskernel.processes.child import Child
 from eskernel.processes.minding import Fleet, Place
 from eskernel.processes.running import Running
-from eskernel.processes.slot import Slot
 from eskernel.projections import Projection
 from eskernel.remote.calls import Link
 from eskernel.remote.front import Front
 from eskernel.remote.placing import places_of
 from eskernel.remote.setup import OPENER, Setup
+from eskernel.remote.slot import Slot
 from eskernel.remote.trees import fields_to_node
 from eskernel.remote.wire import Ask
 
@@ -140,6 +140,7 @@ class ProcessKernel(Front):
         self._spares = spares
         self._limit = in_flight_limit
         self._executable = sys.executable if executable is None else executable
+        self._folder = os.getcwd()  # noqa: PTH109 - workers started later open the same files
         # Guards start and stop; calling threads read `_running` without it. Re-entrant, for a
         # signal handler that stops a kernel which is being stopped.
         self._lifecycle = threading.RLock()
@@ -156,9 +157,9 @@ class ProcessKernel(Front):
             KernelStopped: in a forked child, or when the workers do not come up; nothing is left
                 of them then.
         """
+        if self._why_not == FORKED:  # before the lock, which a thread of the parent may have held
+            raise KernelStopped(FORKED)
         with self._lifecycle:
-            if self._why_not == FORKED:
-                raise KernelStopped(FORKED)
             if self._running is None:
                 running = Running(self._fleet())
                 try:
@@ -243,31 +244,35 @@ class ProcessKernel(Front):
         places = [Place(name, Slot(self._wire, self._limit)) for name in self._names]
         return Fleet(
             places,
-            partial(Child, self._executable),
+            partial(Child, self._executable, self._folder),
             self._setup.packed(),
-            self._options_of,
+            self._leases_of,
             self._spares,
         )
 
-    def _options_of(self, place: Place) -> dict[str, Any]:
-        """Return what the next kernel in a place is given beside the setup."""
+    def _leases_of(self, place: Place) -> dict[str, Any] | None:
+        """Return how the next kernel in a place owns its shards."""
         if self._lease_seconds is None:
-            return {}
-        leases = {
+            return None
+        return {
             "shards": self._shards,
             "seconds": self._lease_seconds,
             "owner": f"{place.name}@{new_owner()}",
             "succeeds": place.owner,
         }
-        return {"shard_leases": leases}
 
     def _forked(self) -> None:
-        """Let go of the workers, in a forked child: they are the parent's."""
-        self._why_not = FORKED
+        """Let go of the workers, in a forked child: they are the parent's.
+
+        A kernel that was not started has none, and can be started in the child.
+        """
         running, self._running = self._running, None
-        if running is not None:
-            for child in list(running.fleet.all):
-                child.abandon()
+        if running is None:
+            self._lifecycle = threading.RLock()  # a thread of the parent may have held it
+            return
+        self._why_not = FORKED
+        for child in list(running.fleet.all):
+            child.abandon()
 
 
 _forkable: weakref.WeakSet[ProcessKernel] = weakref.WeakSet()

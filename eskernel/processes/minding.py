@@ -20,7 +20,7 @@ from eskernel.actors.journal import log_and_go_on
 from eskernel.actors.supervision import Backoff, SupervisedActor
 from eskernel.actors.supervision.actor import tell_if_alive
 from eskernel.processes.child import Child
-from eskernel.processes.slot import Slot
+from eskernel.remote.slot import Slot
 
 _BACKOFF: Final = Backoff(first=0.05, longest=5.0)
 _STABLE: Final = 10.0
@@ -66,7 +66,7 @@ class Fleet:
         places: one for each worker.
         start: starts a process.
         setup: what each is told first.
-        options: from a place to the options of the next kernel there.
+        leases: from a place to the fields of the next kernel's `ShardLeases`, or to None.
         spares: how many to keep in reserve.
     """
 
@@ -75,13 +75,13 @@ class Fleet:
         places: list[Place],
         start: Callable[[], Child],
         setup: bytes,
-        options: Callable[[Place], dict[str, Any]],
+        leases: Callable[[Place], dict[str, Any] | None],
         spares: int,
     ) -> None:
         self.places = places
         self.start = start
         self.setup = setup
-        self.options = options
+        self.leases = leases
         self.wanted_spares = spares
         self.spares: list[Child] = []
         self.starting = 0  # processes on their way to become spares
@@ -192,14 +192,14 @@ class Minder(SupervisedActor):
 
     def _serve(self, place: Place, child: Child) -> None:
         """Have a process serve a place, until it ends."""
-        options = self._fleet.options(place)
+        leases = self._fleet.leases(place)
         try:
-            child.serve(options)
+            child.serve(leases)
         except Exception as error:  # noqa: BLE001 - whatever opening a store raises
             self._fleet.forget(child)
             self._fleet.tell(partial(self._on_not_serving, place, error))
             return
-        self._fleet.tell(partial(self._on_serving, place, child, options))
+        self._fleet.tell(partial(self._on_serving, place, child, leases))
         try:
             while True:
                 place.slot.hear(child.channel.receive())
@@ -232,9 +232,9 @@ class Minder(SupervisedActor):
         log_and_go_on("error", "worker_not_serving", worker=place.name, reason=error)
         self._postpone(place, f"its worker process cannot serve: {error}")
 
-    def _on_serving(self, place: Place, child: Child, options: dict[str, Any]) -> None:
+    def _on_serving(self, place: Place, child: Child, leases: dict[str, Any] | None) -> None:
         place.child = child
-        place.owner = options.get("shard_leases", {}).get("owner")
+        place.owner = None if leases is None else leases["owner"]
         place.since = time.monotonic()
         place.restarts += 1
         place.slot.serve(child.channel)

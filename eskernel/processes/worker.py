@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from eskernel.actors.owning.options import ShardLeases
 from eskernel.actors.pool import run_job
 from eskernel.processes.channel import Channel
 from eskernel.remote.failures import failure_to_fields
@@ -68,8 +69,8 @@ def _prepared(channel: Channel) -> Worker | None:
         wire = setup.wire()
         import_object(setup.opener)
         channel.send(PLAIN.pack(None))
-        more = PLAIN.unpack(channel.receive())
-        opened = OpenKernel(setup, **more)
+        leases = PLAIN.unpack(channel.receive())
+        opened = OpenKernel(setup, None if leases is None else ShardLeases(**leases))
         opened.kernel.start()
     except (EOFError, OSError):
         raise

@@ -75,7 +75,9 @@ class ShardActors:
             except ValueError:
                 asked.append(None)
         refs = [one for one in asked if one is not None]
-        ready = set(ray.wait(refs, num_returns=len(refs), timeout=_ANSWER_WITHIN)[0] if refs else ())
+        ready = set(
+            ray.wait(refs, num_returns=len(refs), timeout=_ANSWER_WITHIN)[0] if refs else ()
+        )
         return [_place(one) if one in ready else None for one in asked]
 
     def move(self, index: int, node: str, timeout: float) -> bool:
@@ -107,9 +109,7 @@ class ShardActors:
 
     def _drain(self, index: int, why: bytes, timeout: float, *, force: bool) -> bool:
         actor = self.find(index)
-        answer = ray.get(
-            actor.drain.remote(why, timeout, force), timeout=timeout + _ANSWER_WITHIN
-        )
+        answer = ray.get(actor.drain.remote(why, timeout, force), timeout=timeout + _ANSWER_WITHIN)
         if answer == DONE:
             ray.kill(actor)
         return bool(answer == DONE)
@@ -123,6 +123,19 @@ def _place(ref: Any) -> str | None:
         return bytes(ray.get(ref)).decode().partition(" ")[0]
     except ray.exceptions.RayError:
         return None
+
+
+def shards_of(name: str) -> int:
+    """Return how many shards run under a name; 0 if none do.
+
+    Raises:
+        ray.exceptions.GetTimeoutError: one does, and does not say so.
+    """
+    try:
+        actor = ray.get_actor(f"{name}/0", namespace=NAMESPACE)
+    except ValueError:
+        return 0
+    return int(ray.get(actor.count.remote(), timeout=_ANSWER_WITHIN))
 
 
 def nodes() -> dict[str, str]:

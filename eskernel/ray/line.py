@@ -35,9 +35,7 @@ class Line:
         find: returns the present actor of the shard; raises if there is none.
     """
 
-    def __init__(
-        self, actor: Any, session: bytes, slot: RaySlot, find: Callable[[], Any]
-    ) -> None:
+    def __init__(self, actor: Any, session: bytes, slot: RaySlot, find: Callable[[], Any]) -> None:
         self._actor = actor
         self._session = session
         self._slot = slot
@@ -97,7 +95,7 @@ class Line:
             self._polls.put(True)
 
     def _is_present(self) -> bool:
-        """Return whether this is still the shard's actor: what is sent to a dead one is in doubt."""
+        """Return whether this is still the shard's actor; what a dead one was sent is in doubt."""
         try:
             return bool(self._find() == self._actor)
         except ValueError:

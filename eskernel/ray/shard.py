@@ -170,7 +170,7 @@ class Shard:
                 self._over = why
                 sessions = list(self._sessions.values())
             deadline = time.monotonic() + timeout
-            drained = all([one.drain(_left(deadline)) for one in sessions])
+            drained = all(one.drain(_left(deadline)) for one in sessions)
             if not (drained or force):
                 self._over = None
                 return BUSY
@@ -184,6 +184,10 @@ class Shard:
         for one in sessions:
             one.wait_until_fetched(_left(fetched_by))
         return DONE
+
+    def count(self) -> bytes:
+        """Return how many shards there are, as digits."""
+        return str(self._terms.shards).encode()
 
     def place(self) -> bytes:
         """Return the node and the process this runs in, as `node id, space, process id`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eskernel.processes.slot import Slot
+from eskernel.remote.slot import Slot
 from eskernel.remote.wire import WITHDRAWAL, parts_of
 
 

@@ -118,7 +118,9 @@ class Tender:
         if answer == DONE:
             return Line(actor, session, self.slot, lambda: self._actors.find(self._index))
         if answer == ENDED:
+            self._closed = True
             self.slot.close(ENDED_BY_SOMEBODY)
+            return None
         if answer[:1] == FAILED:
             raise fields_to_failure(PLAIN.unpack(answer[1:]), {})
         self._idle(_LOOK_AGAIN)  # it is being moved

@@ -21,14 +21,14 @@ class OpenKernel:
 
     Args:
         setup: what to make.
-        shard_leases: fields of the kernel's `ShardLeases`; None for none.
+        shard_leases: the kernel's.
 
     Raises:
         InvalidDomain, InvalidProjection, NotImportable: as the setup.
         ValueError, ModuleNotFoundError, StoreUnavailable, CorruptStore: a store cannot be opened.
     """
 
-    def __init__(self, setup: Setup, shard_leases: dict[str, Any] | None = None) -> None:
+    def __init__(self, setup: Setup, shard_leases: ShardLeases | None = None) -> None:
         self._stores: dict[str, Any] = {}
         self._closing = ExitStack()
         self._open = import_object(setup.opener)
@@ -45,7 +45,7 @@ class OpenKernel:
                 middleware=[import_object(path) for path in setup.middleware],
                 clock=None if setup.clock is None else import_object(setup.clock),
                 **setup.options,
-                shard_leases=None if shard_leases is None else ShardLeases(**shard_leases),
+                shard_leases=shard_leases,
             )
         except BaseException:
             self._closing.close()

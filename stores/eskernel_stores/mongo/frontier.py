@@ -10,7 +10,7 @@ from eskernel_stores.mongo.documents import MARKER, end_of
 from eskernel_stores.mongo.guards import Guards
 from eskernel_stores.mongo.schema import EVENTS
 
-NEAR: Final = 64
+NEAR: Final = 256
 """Positions in which to look for what others have inserted; beyond them the end is asked for."""
 
 _PLACE: Final = {"count": 1, MARKER: 1}  # the fields that tell where an append ends, and what it is

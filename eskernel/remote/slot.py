@@ -4,8 +4,8 @@ Invariants:
 
 - A call is in `_waiting` until it is sent, then in `_sent` until it is answered. It enters `_sent`
   before its bytes leave, so no answer comes too early.
-- Only the sender of the present channel moves calls from `_waiting` to `_sent`, and it has ended
-  before `lose` sorts out what that channel left.
+- Only the sender of the present way moves calls from `_waiting` to `_sent`, and it has ended
+  before `lose` sorts out what that way left.
 - A call is claimed for the slot before it is sent. Who withdraws a call claims it for itself, and
   so it is sent or withdrawn, never both.
 """
@@ -15,10 +15,10 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 from eskernel.errors import DispatchTimeout, KernelStopped, Overloaded, StoreUnavailable
-from eskernel.processes.channel import Channel
 from eskernel.remote.calls import Call
 from eskernel.remote.wire import Wire, parts_of
 from eskernel.values import Command
@@ -27,8 +27,20 @@ MAX_TRIES: Final = 3
 """How often a call is sent to processes that die over it; it may be what kills them."""
 
 
+class Way(Protocol):
+    """The way to one process; it takes what there is to be sent when it is told to look."""
+
+    def start_sending(self, take: Callable[[int], list[bytes]], name: str, /) -> None:
+        """Have a thread call `take` with the most parts it wants, and send what that returns."""
+        ...
+
+    def tell(self) -> None:
+        """Have that thread look."""
+        ...
+
+
 class Slot:
-    """A `Link` to one worker process, or to its successor.
+    """A `Link` to one process, or to its successor.
 
     Args:
         wire: of the domains.
@@ -45,7 +57,7 @@ class Slot:
         self._sent: dict[int, Call] = {}
         self._controls: deque[bytes] = deque()  # go out before calls do
         self._next_number = itertools.count(1).__next__
-        self._channel: Channel | None = None
+        self._way: Way | None = None
         self._refusal: str | None = None
         self.down = "it is being started"
 
@@ -67,22 +79,22 @@ class Slot:
         else:
             call.data = self._wire.pack_ask(number, request)
         self._waiting.append(call)
-        channel = self._channel
-        if channel is not None:
-            channel.tell()
+        way = self._way
+        if way is not None:
+            way.tell()
         if self._refusal is not None:
             self._refuse_waiting()  # whoever closed it may have looked too early
 
     def withdraw(self, call: Call) -> None:
         """Have a command not begun if it has not been yet; see `Link`."""
         call.wanted = False
-        channel = self._channel
+        way = self._way
         if call.reply.claim(call):
             call.reply.resolve(self._never_begun())
-        elif channel is not None and isinstance(call.request, Command):
+        elif way is not None and isinstance(call.request, Command):
             # It was claimed for a batch that has left, or leaves before this does.
             self._controls.append(self._wire.pack_withdrawal(call.number))
-            channel.tell()
+            way.tell()
         else:
             call.reply.resolve(_may_finish())
 
@@ -92,33 +104,33 @@ class Slot:
 
     # For the one who minds the process.
 
-    def serve(self, channel: Channel) -> None:
-        """Send through this channel from now on."""
-        self._channel = channel
-        channel.start_sending(self._take, "eskernel-sender")
-        channel.tell()
+    def serve(self, way: Way) -> None:
+        """Send by this way from now on."""
+        self._way = way
+        way.start_sending(self._take, "eskernel-sender")
+        way.tell()
 
     def stop(self, seconds: float) -> None:
         """Have the process stop, once what it has been sent has ended or so many seconds pass."""
         self._controls.append(self._wire.pack_stop(seconds))
-        channel = self._channel
-        if channel is not None:
-            channel.tell()
+        way = self._way
+        if way is not None:
+            way.tell()
 
     def hear(self, frame: bytes) -> None:
-        """Take the replies of a frame; on the channel's receiving thread."""
+        """Take the replies of a frame; on the way's receiving thread."""
         for reply in parts_of(frame):
             call = self._sent.pop(reply[0], None)
             if call is not None:
                 call.reply.resolve(self._outcome(call, reply))
 
     def lose(self, why: str) -> None:
-        """Sort out what the channel left; its process is dead and its sender has ended.
+        """Sort out what its way left; its process is dead and its sender has ended.
 
         Args:
             why: what became of the process.
         """
-        self._channel = None
+        self._way = None
         self._controls.clear()
         self.down = why
         lost = sorted(self._sent.items())  # as they were sent
@@ -140,7 +152,7 @@ class Slot:
         """
         now = time.monotonic()
         for call in list(self._waiting):
-            if call.expires <= now and self._channel is None and call.reply.claim(self):
+            if call.expires <= now and self._way is None and call.reply.claim(self):
                 call.wanted = False
                 call.reply.resolve(_may_finish() if call.tries else self._never_begun())
 
@@ -154,7 +166,7 @@ class Slot:
         self._refusal = None
 
     def _take(self, most: int) -> list[bytes]:
-        """Return parts to be sent; on the present channel's sending thread."""
+        """Return parts to be sent; on the present way's sending thread."""
         parts = []
         while self._controls:
             parts.append(self._controls.popleft())
@@ -190,7 +202,7 @@ class Slot:
             return error
 
     def _never_begun(self) -> DispatchTimeout:
-        why = "its process is busy" if self._channel is not None else self.down
+        why = "its process is busy" if self._way is not None else self.down
         return DispatchTimeout(
             f"not sent in time, as {why}; it never began and never will: it is safe to repeat",
             started=False,

@@ -1,0 +1,146 @@
+"""A domain for kernels in other processes, which can be told what to do by its commands alone."""
+
+from __future__ import annotations
+
+import enum
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eskernel import Command, Rejected
+
+TYPE = "probe"
+version = "1"
+
+
+class Level(enum.Enum):
+    LOW = 1
+    HIGH = 2
+
+
+@dataclass(frozen=True)
+class Noted:
+    value: Any
+    level: Level = Level.LOW
+
+
+@dataclass(frozen=True)
+class Refusal:
+    because: Any
+
+
+class Odd(Exception):
+    """An exception that cannot be told in words."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def init() -> list[Any]:
+    return []
+
+
+def handle_command(command: Command, state: list[Any]) -> Any:
+    payload = command.payload
+    match command.type:
+        case "note":
+            return {"type": "noted", "value": payload}
+        case "note_all":
+            return [Noted(value) for value in payload]
+        case "refuse":
+            return Rejected("refused", Refusal(payload))
+        case "raise":
+            raise ERRORS[payload]
+        case "return_object":
+            return {"type": "noted", "value": object()}
+        case "wait":
+            return _waited(Path(payload))
+        case "exit":
+            os._exit(payload)
+        case "nothing":
+            return None
+    return Rejected("unknown", command.type)
+
+
+def apply_event(payload: Any, state: list[Any]) -> list[Any]:
+    return [*state, payload.value if isinstance(payload, Noted) else payload["value"]]
+
+
+def _waited(path: Path) -> Any:
+    """Say that it has begun, then wait for a file."""
+    path.with_suffix(".begun").touch()
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nobody made {path}")
+        time.sleep(0.002)
+    return {"type": "noted", "value": path.name}
+
+
+ERRORS: dict[str, BaseException] = {
+    "built-in": KeyError("no such key"),
+    "arithmetic": ZeroDivisionError("asked to"),
+    "own": Odd(),
+    "surrogate": ArithmeticError("half a \ud800"),
+}
+
+# Middleware and the like, which are named by their import paths.
+
+
+def tagging(command: Command, call_next: Any) -> Any:
+    """A middleware that tags what passes."""
+    return call_next(command._replace(tags=(*command.tags, "passed")))
+
+
+def failing(command: Command, call_next: Any) -> Any:
+    """A middleware that raises what a command asks for."""
+    if command.type == "fail in middleware":
+        raise ERRORS[command.payload]
+    return call_next(command)
+
+
+class StoppedClock:
+    """Stands at one time of day."""
+
+    def time(self) -> float:
+        return 1_000_000.5
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+stopped_clock = StoppedClock()
+
+
+def initialize() -> None:
+    """Leave a mark in the environment of the process."""
+    os.environ["ESKERNEL_TEST_INITIALIZED"] = str(os.getpid())
+
+
+def initialize_badly() -> None:
+    raise OSError("no place to log to")
+
+
+def initialize_fatally() -> None:
+    os._exit(7)
+
+
+def length(state: Any) -> int:
+    """A function of a module, for projections to be read with."""
+    return len(state)
+
+
+def where(state: Any) -> int:
+    """Return the process a projection was read in."""
+    return os.getpid()
+
+
+def lookup(state: Any) -> Any:
+    return {}["nothing"]
+
+
+def thread_count(state: Any) -> int:
+    return threading.active_count()
