@@ -13,6 +13,7 @@ from eskernel.projections import Projection, project
 from eskernel.values import Accepted, Command, Event, Range, Rejected, Snapshot
 
 if TYPE_CHECKING:
+    from eskernel.processes import ProcessKernel
     from eskernel.projections.tables import TableConnection
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Command",
     "Event",
     "Kernel",
+    "ProcessKernel",
     "Projection",
     "Range",
     "Rejected",
@@ -34,9 +36,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import SQLAlchemy only for those who have tables."""
+    """Import SQLAlchemy only for those who have tables, and processes for those who want some."""
     if name == "TableConnection":
         from eskernel.projections.tables import TableConnection  # noqa: PLC0415
 
         return TableConnection
+    if name == "ProcessKernel":
+        from eskernel.processes import ProcessKernel  # noqa: PLC0415
+
+        return ProcessKernel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

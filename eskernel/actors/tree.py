@@ -163,8 +163,13 @@ def _below(info: ChildInfo, services: Services, limit: int) -> tuple[Node, ...]:
         held = f"{len(services.shards.held())} of {len(services.shards)} shards"
         return (Node(held, "", None, alive=True),)
     if info.name == "projection-supervisor" and info.ref is not None:
-        return tuple(_node(child) for child in _children(info.ref))
+        return children_of(info.ref)
     return ()
+
+
+def children_of(supervisor: ActorRef[Any]) -> tuple[Node, ...]:
+    """Return the children of a supervisor, without what runs under them; none if it is silent."""
+    return tuple(_node(child) for child in _children(supervisor))
 
 
 def _queued(ref: ActorRef[Any] | None) -> int:

@@ -21,6 +21,9 @@ from eskernel.remote.wire import frame_of
 MAX_PARTS: Final = 512
 """Requests or replies in a frame; more would keep the first waiting for the last."""
 
+KEY_BYTES: Final = 32
+"""Of the secret that both ends have."""
+
 Take = Callable[[int], list[bytes]]
 """Returns at most so many parts to be sent; empty when there are none."""
 
@@ -43,7 +46,7 @@ class Channel:
         self._take: Take = lambda _: []
         # Held while parts are taken and sent: frames do not mix, and parts leave in order.
         self._sending = threading.Lock()
-        # Held while closing, so that no descriptor is closed twice.
+        # Held while a direction is ended or descriptors are closed, each once.
         self._closing = threading.Lock()
         self._closed = False
 
@@ -96,13 +99,18 @@ class Channel:
         except OSError:
             self.close()  # the receiver sees to the rest
 
-    def finish(self, timeout: float) -> None:
-        """Send what there is, for so many seconds at most, and close."""
+    def finish(self, timeout: float | None = None) -> None:
+        """Send what there is, and then no more; the other end sees the end of it.
+
+        Args:
+            timeout: seconds that may take; None for as long as the other end lives.
+        """
         self._wake.put(True)
         self._wake.put(False)
         if self._sender is not None:
             self._sender.join(timeout)
-        self.close()
+        with self._closing, suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """End both directions; whoever receives or sends gets EOFError or OSError."""

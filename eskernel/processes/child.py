@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from eskernel.errors import EskernelError
-from eskernel.processes.channel import Channel
+from eskernel.processes.channel import KEY_BYTES, Channel
 from eskernel.remote.failures import fields_to_failure
 from eskernel.remote.wire import PLAIN
 
@@ -25,13 +25,12 @@ _BOOTSTRAP: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from eskernel.processes.worker import main; main(*map(int, sys.argv[2:]))"
 )
-KEY_BYTES: Final = 32
 _ABOVE_STANDARD: Final = 3
 """The first descriptor that is not standard input, output or error."""
 
 # Held while a process is started, and across each fork: a forked child has no copy of the other
 # end of a socket, which would keep the parent from hearing that its worker has ended.
-_starting = threading.Lock()
+_starting = threading.RLock()
 os.register_at_fork(
     before=_starting.acquire,
     after_in_parent=_starting.release,
@@ -49,6 +48,7 @@ class Child:
     Attributes:
         pid: of the process.
         channel: the way to it.
+        heard: set when everything it has said was heard.
 
     Args:
         executable: of Python.
@@ -76,6 +76,7 @@ class Child:
                 raise
         self.pid = self._process.pid
         self.channel = Channel(own)
+        self.heard = threading.Event()
         # Held while ending: several threads may hear of the end.
         self._ending = threading.Lock()
 
@@ -160,7 +161,7 @@ class Child:
 
 def _search_path(folder: str) -> str:
     """Return `sys.path` as JSON, as it holds in any working directory."""
-    return json.dumps([os.path.join(folder, entry) for entry in sys.path])  # noqa: PTH118
+    return json.dumps([os.path.join(folder, entry) for entry in sys.path])
 
 
 def _above_standard(one: socket.socket) -> socket.socket:

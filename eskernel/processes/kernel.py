@@ -140,7 +140,7 @@ class ProcessKernel(Front):
         self._spares = spares
         self._limit = in_flight_limit
         self._executable = sys.executable if executable is None else executable
-        self._folder = os.getcwd()  # noqa: PTH109 - workers started later open the same files
+        self._folder = os.getcwd()
         # Guards start and stop; calling threads read `_running` without it. Re-entrant, for a
         # signal handler that stops a kernel which is being stopped.
         self._lifecycle = threading.RLock()

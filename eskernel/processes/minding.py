@@ -157,6 +157,8 @@ class Minder(SupervisedActor):
             if place.child is None:
                 place.slot.expire()
                 self._fill(place)
+            elif not place.child.is_alive():
+                place.child.channel.close()  # a fork of its may have a copy of the socket
         missing = sum(place.due is not None for place in fleet.places) + fleet.wanted_spares
         while len(fleet.spares) + fleet.starting < missing and not fleet.stopping:
             fleet.starting += 1
@@ -201,13 +203,23 @@ class Minder(SupervisedActor):
             return
         self._fleet.tell(partial(self._on_serving, place, child, leases))
         try:
-            while True:
-                place.slot.hear(child.channel.receive())
+            self._listen(place, child)
         except (EOFError, OSError):
             child.channel.close()
+        except Exception as error:  # noqa: BLE001 - it does not speak as it should
+            log_and_go_on("error", "worker_not_understood", worker=place.name, exc_info=error)
+            child.channel.close()
+        child.heard.set()
         child.end(_LAST_WORDS)
         child.channel.dispose()
         self._fleet.tell(partial(self._on_ended, place, child))
+
+    def _listen(self, place: Place, child: Child) -> None:
+        """Take what a process says; raises EOFError or OSError at its end."""
+        while True:
+            if place.slot.hear(child.channel.receive()):
+                place.slot.pause(f"worker process {child.pid} was told to end")
+                self._in_thread(child.channel.finish)
 
     def _in_thread(self, function: Callable[[], Any]) -> None:
         threading.Thread(target=function, name="eskernel-worker", daemon=True).start()

@@ -12,7 +12,7 @@ from eskernel.actors.journal import log_safely
 from eskernel.actors.pool import ActorPool, JobQueue
 from eskernel.actors.runtime import STOPPED
 from eskernel.actors.supervision import ChildSpec, Supervisor, stop_and_wait
-from eskernel.actors.tree import Node
+from eskernel.actors.tree import Node, children_of
 from eskernel.errors import KernelStopped
 from eskernel.processes.child import Child
 from eskernel.processes.minding import Fleet, Minder
@@ -73,7 +73,9 @@ class Running:
         ended = [self._end(child, deadline) for child in children]
         if self._root is not None:
             stop_and_wait(self._root, _LAST_WORDS)
-        for slot in self.slots:
+        for child, slot in serving.items():
+            child.heard.wait(_LAST_WORDS)
+            child.channel.dispose()
             slot.lose("the kernel was stopped")
         self.callbacks.close()
         if not all(ended):
@@ -83,8 +85,10 @@ class Running:
     def node(self, workers: tuple[Node, ...]) -> Node:
         """Return the root of the tree, with these workers below it."""
         root = self._root
-        alive = root is not None and root.is_alive()
-        return Node("kernel", ProcessSupervisor.__name__, root, alive, children=workers)
+        if root is None or not root.is_alive():
+            return Node("kernel", ProcessSupervisor.__name__, root, alive=False, children=workers)
+        children = children_of(root) + workers
+        return Node("kernel", ProcessSupervisor.__name__, root, alive=True, children=children)
 
     def _end(self, child: Child, deadline: float) -> bool:
         return child.end(max(0.0, deadline - time.monotonic()) + _LAST_WORDS)

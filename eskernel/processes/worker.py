@@ -14,13 +14,13 @@ from typing import Any, Final
 
 from eskernel.actors.owning.options import ShardLeases
 from eskernel.actors.pool import run_job
-from eskernel.processes.channel import Channel
+from eskernel.processes.channel import KEY_BYTES, Channel
 from eskernel.remote.failures import failure_to_fields
 from eskernel.remote.host import Host
 from eskernel.remote.opening import OpenKernel
 from eskernel.remote.paths import import_object
 from eskernel.remote.setup import Setup
-from eskernel.remote.wire import PLAIN, STOP, parts_of
+from eskernel.remote.wire import PLAIN, STOP, Wire, parts_of
 
 _LOOK_AGAIN: Final = 0.5
 """Seconds between two looks whether the parent is alive, or has sent a signal. Its socket tells
@@ -39,7 +39,7 @@ def main(descriptor: int, parent: int) -> None:
         descriptor: of the inherited socket.
         parent: the parent's process id.
     """
-    key = sys.stdin.buffer.read()
+    key = sys.stdin.buffer.read(KEY_BYTES)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all
     channel = Channel(socket.socket(fileno=descriptor))
     watch = threading.Thread(
@@ -96,10 +96,11 @@ class Worker:
         wire: of its domains.
     """
 
-    def __init__(self, channel: Channel, opened: OpenKernel, wire: Any) -> None:
+    def __init__(self, channel: Channel, opened: OpenKernel, wire: Wire) -> None:
         self._channel = channel
         self._opened = opened
         self._replies: deque[bytes] = deque()
+        self._wire = wire
         self._host = Host(opened.kernel, wire, self._reply)
         # Held by the runner that reads, until it has begun what it read: so the commands of one
         # sender are begun in order. What it must run it runs after that, and another one reads.
@@ -117,13 +118,16 @@ class Worker:
         for number in range(_RUNNERS):
             name = f"eskernel-runner-{number}"
             threading.Thread(target=self._serve, name=name, daemon=True).start()
-        while not (self._over.wait(_LOOK_AGAIN) or self._terminated):
-            continue
+        while not self._over.wait(_LOOK_AGAIN):
+            if self._terminated:
+                self._terminated = False
+                self._reply(0, self._wire.pack_leaving())  # the parent ends what it sends
+        deadline = time.monotonic() + self._patience
         self._host.drain(self._patience)
-        self._opened.kernel.stop(self._patience)
+        self._opened.kernel.stop(max(0.0, deadline - time.monotonic()))
         self._host.close()
         self._opened.close()
-        self._channel.finish(self._patience)
+        self._channel.finish(_LEFT)
 
     def _terminate(self, _signal: int, _frame: Any) -> None:
         # No event: the handler may run while this very thread holds the event's lock.

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Self
 import ray
 
 from eskernel.actors.owning.options import ShardLeases, check_shard_leases
+from eskernel.actors.pool import run_job
 from eskernel.leasing import new_owner
 from eskernel.ray.answers import BUSY, DONE, FAILED, MOVING, STRANGE
 from eskernel.ray.session import Session
@@ -132,7 +133,9 @@ class Shard:
             known = self._sessions.get(session)
             if known is None:
                 return STRANGE
-            known.take(frame)
+            runs = known.take(frame)
+        for run in runs:
+            run_job(run)
         return DONE + known.fetch()
 
     def poll(self, session: bytes) -> bytes:
@@ -201,7 +204,7 @@ class Shard:
         setup.check_imports()
         self._wire = setup.wire()
         leases = self._leases(import_object(setup.opener), setup.event_store)
-        opened = OpenKernel(setup, shard_leases=leases)
+        opened = OpenKernel(setup, leases)
         try:
             opened.kernel.start()
         except BaseException:

@@ -15,15 +15,19 @@ from eskernel.values import Accepted
 
 Pack = Callable[[Any, str], bytes]
 Fields = list[Any]
-"""An error's class, arguments, facts and cause."""
+"""An error's class, arguments, facts, facts that are outcomes, and cause."""
 
 _PLAIN: Final = Codec()
-_ACCEPTED: Final = "\0accepted"
-"""Marks an outcome among an error's facts; no string a user sees begins with NUL."""
-_BUILT_IN: Final = ("LookupError", "TypeError", "ValueError")
+_BUILT_IN: Final = (
+    *("IndexError", "KeyError", "LookupError", "ModuleNotFoundError", "TypeError", "ValueError"),
+)
+_CAUSES: Final = 10
+"""How many causes of causes travel; a chain may be a ring."""
 
 
-def failure_to_fields(error: BaseException, pack: Pack = _PLAIN.pack) -> Fields:
+def failure_to_fields(
+    error: BaseException, pack: Pack = _PLAIN.pack, causes: int = _CAUSES
+) -> Fields:
     """Return an exception as values that a codec packs.
 
     One of eskernel's keeps its class and facts, but for what cannot be packed, which becomes its
@@ -33,21 +37,21 @@ def failure_to_fields(error: BaseException, pack: Pack = _PLAIN.pack) -> Fields:
     Args:
         error: the exception.
         pack: the codec's.
+        causes: how many of its causes go with it.
     """
     kind = _known(type(error))
     if kind is None:
         described = _described(error)
-        return ["RemoteFailure", list(described.args), described.__dict__, None]
+        return ["RemoteFailure", list(described.args), described.__dict__, {}, None]
     cause = error.__cause__
+    known = {name: fact for name, fact in error.__dict__.items() if name != "__notes__"}
+    outcomes = {name: fact for name, fact in known.items() if isinstance(fact, Accepted)}
     return [
         kind,
         [_packable(argument, pack) for argument in error.args],
-        {
-            name: _packable(fact, pack)
-            for name, fact in error.__dict__.items()
-            if name != "__notes__"
-        },
-        None if cause is None else failure_to_fields(cause, pack),
+        {name: _packable(fact, pack) for name, fact in known.items() if name not in outcomes},
+        {name: accepted_to_fields(fact) for name, fact in outcomes.items()},
+        failure_to_fields(cause, pack, causes - 1) if cause is not None and causes else None,
     ]
 
 
@@ -58,17 +62,15 @@ def fields_to_failure(fields: Fields, unpacks: Any) -> Exception:
         fields: the values.
         unpacks: from aggregate type to what decodes its payloads; for outcomes among the facts.
     """
-    name, arguments, facts, cause = fields
+    name, arguments, facts, outcomes, cause = fields
     if name in _BUILT_IN:
         return getattr(builtins, name)(*arguments)  # type: ignore[no-any-return]
     cls = getattr(errors, name)
     error: EskernelError = cls.__new__(cls, *arguments)
     error.args = tuple(arguments)
-    for fact, value in facts.items():
-        if type(value) is tuple and value[:1] == (_ACCEPTED,):
-            error.__dict__[fact] = fields_to_accepted(value[1], value[2], unpacks[value[1][0]])
-        else:
-            error.__dict__[fact] = value
+    error.__dict__.update(facts)
+    for fact, (stream_id, rest) in outcomes.items():
+        error.__dict__[fact] = fields_to_accepted(stream_id, rest, unpacks[stream_id[0]])
     if cause is not None:
         error.__cause__ = fields_to_failure(cause, unpacks)
     return error
@@ -79,22 +81,29 @@ def _known(cls: type[BaseException]) -> str | None:
     for base in cls.__mro__:
         if base.__module__ == errors.__name__ and base is not EskernelError:
             return base.__name__
-    if cls.__module__ == "builtins" and cls.__name__ in (*_BUILT_IN, "KeyError", "IndexError"):
-        return "LookupError" if issubclass(cls, LookupError) else cls.__name__
+    if cls.__module__ == "builtins" and cls.__name__ in _BUILT_IN:
+        return cls.__name__
     return "EskernelError" if issubclass(cls, EskernelError) else None
 
 
 def _described(error: BaseException) -> RemoteFailure:
     cls = type(error)
     kind = f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
-    return RemoteFailure(kind, str(error), "".join(traceback.format_exception(error)))
+    trace = "".join(traceback.format_exception(error))
+    return RemoteFailure(kind, _told(str, error), _told(str, trace))
+
+
+def _told(tell: Callable[[Any], str], value: Any) -> str:
+    """Return what a value says of itself, as text that every codec packs."""
+    try:
+        return tell(value).encode(errors="backslashreplace").decode()
+    except Exception as error:  # noqa: BLE001 - foreign objects raise whatever they like
+        return f"<{type(value).__name__}, which raises {type(error).__name__} when shown>"
 
 
 def _packable(value: Any, pack: Pack) -> Any:
-    if isinstance(value, Accepted):
-        return (_ACCEPTED, *accepted_to_fields(value))
     try:
         pack(value, "fact")
     except NotStorable:
-        return repr(value)
+        return _told(repr, value)
     return value

@@ -4,8 +4,9 @@ Invariants:
 
 - A call is in `_waiting` until it is sent, then in `_sent` until it is answered. It enters `_sent`
   before its bytes leave, so no answer comes too early.
-- Only the sender of the present way moves calls from `_waiting` to `_sent`, and it has ended
-  before `lose` sorts out what that way left.
+- Only the sender of a way moves calls from `_waiting` to `_sent`, and it has ended before `lose`
+  sorts out what that way left, and before the next way serves.
+- Whoever takes a call out of `_waiting`, in one step of the deque, has it for itself.
 - A call is claimed for the slot before it is sent. Who withdraws a call claims it for itself, and
   so it is sent or withdrawn, never both.
 """
@@ -16,11 +17,12 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from eskernel.errors import DispatchTimeout, KernelStopped, Overloaded, StoreUnavailable
 from eskernel.remote.calls import Call
-from eskernel.remote.wire import Wire, parts_of
+from eskernel.remote.wire import LEAVING, Wire, parts_of
 from eskernel.values import Command
 
 MAX_TRIES: Final = 3
@@ -117,12 +119,20 @@ class Slot:
         if way is not None:
             way.tell()
 
-    def hear(self, frame: bytes) -> None:
-        """Take the replies of a frame; on the way's receiving thread."""
+    def hear(self, frame: bytes) -> bool:
+        """Take the replies of a frame; on the way's receiving thread.
+
+        Returns:
+            Whether the process says that it leaves.
+        """
+        leaves = False
         for reply in parts_of(frame):
             call = self._sent.pop(reply[0], None)
             if call is not None:
                 call.reply.resolve(self._outcome(call, reply))
+            elif reply[1] == LEAVING:
+                leaves = True
+        return leaves
 
     def lose(self, why: str) -> None:
         """Sort out what its way left; its process is dead and its sender has ended.
@@ -145,16 +155,21 @@ class Slot:
         if self._refusal is not None:
             self._refuse_waiting()
 
-    def expire(self) -> None:
-        """Answer calls that have waited too long, while there is no process.
+    def pause(self, why: str) -> None:
+        """Keep calls until there is a process again; what was sent may still be answered."""
+        self._way = None
+        self.down = why
 
-        On the thread that calls `serve`: else a sender might take the same call just now.
-        """
+    def expire(self) -> None:
+        """Answer calls that have waited too long; while no way takes any."""
         now = time.monotonic()
         for call in list(self._waiting):
-            if call.expires <= now and self._way is None and call.reply.claim(self):
-                call.wanted = False
-                call.reply.resolve(_may_finish() if call.tries else self._never_begun())
+            if call.expires > now:
+                continue
+            with suppress(ValueError):  # a sender has taken it meanwhile
+                self._waiting.remove(call)
+                if call.reply.claim(self):
+                    call.reply.resolve(_may_finish() if call.tries else self._never_begun())
 
     def close(self, refusal: str) -> None:
         """Take no more calls, and refuse those that wait."""
@@ -208,8 +223,10 @@ class Slot:
             started=False,
         )
 
-    def _unknown(self, call: Call, why: str) -> StoreUnavailable:
+    def _unknown(self, call: Call, why: str) -> StoreUnavailable | KernelStopped:
         if not isinstance(call.request, Command):
+            if self._refusal is not None:
+                return KernelStopped(self._refusal)
             return StoreUnavailable(f"no answer, as {why}; ask again")
         advice = (
             f"sent {call.tries} times, and given up: look whether it is what ends the process"

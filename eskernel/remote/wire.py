@@ -16,6 +16,8 @@ what cannot be packed fails its sender alone:
 | accepted | id, 0, sequence, position, rows; see `outcomes` |
 | failed | id, 1, failure; see `failures` |
 | value | id, 2, value |
+| leaving: nothing more is to be sent | 0, 3 |
+| leaving | 0, 3: the process wants to end, and waits for the request to stop |
 
 Payload, metadata, arguments, values and failures are bytes of a `Codec`, which alone knows the
 types a domain declares; no bytes stand for None. Both ends must be of one release of eskernel.
@@ -29,12 +31,13 @@ from typing import Any, Final, NamedTuple, Protocol
 from msgpack import Packer, unpackb
 
 from eskernel.codec import Codec
+from eskernel.errors import NotStorable
 from eskernel.remote.failures import failure_to_fields, fields_to_failure
 from eskernel.remote.outcomes import accepted_to_fields, fields_to_accepted
 from eskernel.values import NO_METADATA, Accepted, Command, StreamId
 
 COMMAND, ASK, WITHDRAWAL, STOP = 0, 1, 2, 3
-ACCEPTED, FAILED, VALUE = 0, 1, 2
+ACCEPTED, FAILED, VALUE, LEAVING = 0, 1, 2, 3
 PLAIN: Final = Codec()
 """Of what belongs to no domain."""
 _new = tuple.__new__
@@ -83,7 +86,10 @@ class Wire:
             pack = self._idle.pop()
         except IndexError:
             pack = Packer().pack
-        data: bytes = pack(fields)
+        try:
+            data: bytes = pack(fields)
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise NotStorable("its fields", str(error)) from error
         self._idle.append(pack)
         return data
 
@@ -97,7 +103,8 @@ class Wire:
             command: checked, and of a known aggregate type.
 
         Raises:
-            NotStorable: payload or metadata hold what cannot be packed.
+            NotStorable: payload or metadata hold what cannot be packed, the type a lone surrogate,
+                or the expected sequence has more than 64 bits.
         """
         kind, aggregate_id, name, payload, command_id, expected, metadata, tags = command
         pack = self.domains[kind].pack
@@ -150,6 +157,10 @@ class Wire:
         if isinstance(value, BaseException):
             return self._pack_failure(number, value, PLAIN.pack)
         return self._pack((number, VALUE, PLAIN.pack(value, "answer")))
+
+    def pack_leaving(self) -> bytes:
+        """Return what a process says that wants to end, as a reply to no request."""
+        return self._pack((0, LEAVING))
 
     def _pack_failure(
         self, number: int, error: BaseException, pack: Callable[[Any, str], bytes]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from eskernel.actors.tree import Node
 from eskernel.processes import ProcessKernel
 from scripts.bench.accounts import DOMAINS, HOUR, LIVE, fund
 
@@ -38,7 +39,11 @@ class Worker(NamedTuple):
 
 def workers_of(kernel: ProcessKernel) -> list[Worker]:
     """Return the workers."""
-    return [
-        Worker(node.name, int(node.actor.removeprefix("process ")) if node.alive else None, node.restarts)
-        for node in kernel.tree(max_aggregates=0).children
+    nodes = [
+        node for node in kernel.tree(max_aggregates=0).children if node.name.startswith("worker-")
     ]
+    return [Worker(node.name, _pid_in(node), node.restarts) for node in nodes]
+
+
+def _pid_in(node: Node) -> int | None:
+    return int(node.actor.removeprefix("process ")) if node.alive else None

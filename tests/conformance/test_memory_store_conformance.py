@@ -8,9 +8,11 @@ import pytest
 from eskernel.testing import (
     check_checkpoint_store,
     check_event_store,
+    check_fencing_store,
     check_snapshot_store,
     checkpoint_store_checks,
     event_store_checks,
+    fencing_store_checks,
     snapshot_store_checks,
 )
 from eskernel_stores import MemoryStore
@@ -50,8 +52,9 @@ def test_durability_is_checked_when_the_store_can_be_opened_again():
 
 
 def test_every_check_has_a_name_of_its_own_and_says_what_it_guarantees():
-    assert len({check.name for check in ALL}) == len(ALL)
-    assert all(check.function.__doc__ for check in ALL)
+    every = [*ALL, *fencing_store_checks()]
+    assert len({check.name for check in every}) == len(every)
+    assert all(check.function.__doc__ for check in every)
 
 
 @pytest.mark.parametrize("flags", [[], ["-O"]])
@@ -76,7 +79,10 @@ def test_the_suite_needs_no_test_library_and_works_without_assert(flags):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("check", [check_event_store, check_snapshot_store, check_checkpoint_store])
+@pytest.mark.parametrize(
+    "check",
+    [check_event_store, check_fencing_store, check_snapshot_store, check_checkpoint_store],
+)
 def test_a_store_in_place_of_a_function_that_makes_one_is_refused(check):
     with pytest.raises(TypeError, match="returns a new, empty store"):
         check(MemoryStore())

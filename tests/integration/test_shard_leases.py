@@ -10,11 +10,13 @@ from support import eventually
 
 from eskernel import Kernel, ShardLeases
 from eskernel.actors import tree
+from eskernel.actors.aggregate.limits import MAX_CONFLICTS
 from eskernel.errors import (
     CommandRejected,
     ConcurrencyConflict,
     KernelStopped,
     NotOwner,
+    StaleEpoch,
     StoreUnavailable,
 )
 from eskernel.testing import ManualClock
@@ -361,6 +363,14 @@ def test_one_whose_answer_was_lost_with_the_lease_is_found_by_its_id(here, there
     clock.advance(SECONDS)
     assert there.dispatch(add("a", 1, command_id="one")).sequence == 1
     assert numbers_of(store) == [1]
+
+
+def test_a_command_that_always_comes_too_late_is_given_up(here, store):
+    store.append_fenced = lambda commits, fences: [StaleEpoch(f.name, f.epoch, 9) for f in fences]
+    with pytest.raises(StaleEpoch):
+        here.dispatch(add("a"))
+    assert len(here.domain.handled) == 1 + MAX_CONFLICTS
+    assert events_of(store) == []
 
 
 # The keeper.

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from backends import FENCING
-from kernel_helpers import TYPE, Tally, add, attempt
+from kernel_helpers import TYPE, Tally, add, attempt, run_script
 from store_helpers import log, start_program
 from support import eventually, new_seed, run_threads
 
@@ -211,3 +211,31 @@ def test_callers_who_follow_the_owner_meet_no_conflict(begin):
     for name, added in stored.items():
         state = {"total": sum(added), "count": len(added)}
         assert kernels["one"].state_of(TYPE, name) == (state, len(added))
+
+
+def test_a_forked_child_gives_nothing_back(sqlite_url):
+    said = run_script(
+        f"""
+        import os
+        from kernel_helpers import TYPE, Tally, add, attempt
+        from eskernel import Kernel, ShardLeases
+        from eskernel_stores import open_store
+
+        def begin(owner):
+            store = open_store({sqlite_url!r})
+            leases = ShardLeases(owner=owner, seconds=600)
+            return Kernel({{TYPE: Tally()}}, store, shard_leases=leases).start()
+
+        parent, other = begin("parent"), begin("other")
+        parent.dispatch(add("a"))
+        child = os.fork()
+        if not child:
+            parent.stop()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        print(attempt(other.dispatch, add("a")).owner, parent.dispatch(add("a")).sequence)
+        parent.stop()
+        other.stop()
+        """
+    )
+    assert said == "parent 2\n"

@@ -54,7 +54,7 @@ commands = st.builds(
     words,
     values,
     command_id=st.none() | names,
-    expected_sequence=st.none() | st.integers(0, 2**80),
+    expected_sequence=st.none() | st.integers(0, 2**64 - 1),
     metadata=st.dictionaries(words, values, max_size=3),
     tags=st.lists(names, max_size=3).map(tuple),
 )

@@ -152,8 +152,11 @@ def a_chain_breaks_at_a_stale_commit(store: Store) -> None:
     """The rest is refused too, even where it would fit by chance: it was decided on what failed."""
     old, new = taken(store, "first"), taken(store, "second")
     positions_of(append(store, new, commit_of(STREAM, 0, "the new owner's")))
-    kinds: list[list[Fence | None]] = [[old, old, old], [old, new, new], [old, None, new]]
-    for number, fences in enumerate([*kinds, [new, old, new]]):
+    chains: tuple[tuple[Fence | None, ...], ...] = (
+        *((old, old, old), (old, new, new)),
+        *((old, None, new), (new, old, new)),
+    )
+    for number, fences in enumerate(chains):
         head = len(payloads_of(store, STREAM))
         first = head if fences[0] == new else head - 1
         chain = [commit_of(STREAM, first + index, index) for index in range(3)]

@@ -52,6 +52,11 @@ MEASURES = (
     "followed_sqlite",
     "subscribing",
     "other_process",
+    "processes_light",
+    "processes_pricing",
+    "processes_postgresql",
+    "processes_failover",
+    "ray_batching",
     "backends",
 )
 NEED_MORE_THAN_THE_TESTS = (

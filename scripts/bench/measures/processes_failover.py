@@ -10,9 +10,11 @@ import os
 import random
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
-from threading import Event, Thread
+from threading import Event
+from typing import NamedTuple
 
 from eskernel import Command
 from eskernel.processes import ProcessKernel
@@ -32,18 +34,25 @@ Waits = list[tuple[float, float]]
 """When each command was dispatched and answered, on the monotonic clock."""
 
 
+class Kill(NamedTuple):
+    """When a worker was killed, and when another was seen in its place; on the monotonic clock."""
+
+    done: float
+    back: float
+
+
 def measure(scale: float, say: Say) -> list[Figure]:
     """Return the longest time in milliseconds."""
     over, waits = Event(), Waits()
     with folder() as place, working(_ACCOUNTS, f"sqlite:///{place / 'bank.db'}") as kernel:
         works = [partial(_deposit, kernel, caller, over, waits) for caller in range(MANY)]
-        load = Thread(target=together, args=(works,), daemon=True)
-        load.start()
-        try:
-            kills = _kill_again_and_again(kernel, scaled(_KILLS, scale, 2), say)
-        finally:
-            over.set()
-            load.join(_PATIENCE)
+        with ThreadPoolExecutor(1) as aside:
+            load = aside.submit(together, works)
+            try:
+                kills = _kill_again_and_again(kernel, scaled(_KILLS, scale, WORKERS), say)
+            finally:
+                over.set()
+            load.result()
     longest = sorted(1000 * _longest_wait(waits, kill) for kill in kills)
     p50, most = quantile(longest, 0.5), longest[-1]
     shown = f"p50 {p50:.0f} ms, longest {most:.0f} ms of {len(kills)} kills"
@@ -63,18 +72,19 @@ def _deposit(kernel: ProcessKernel, caller: int, over: Event, waits: Waits) -> N
         waits.append((begun, time.monotonic()))
 
 
-def _kill_again_and_again(kernel: ProcessKernel, kills: int, say: Say) -> list[float]:
-    """Kill one worker after another; return when, on the monotonic clock."""
-    times = []
+def _kill_again_and_again(kernel: ProcessKernel, kills: int, say: Say) -> list[Kill]:
+    """Kill one worker after the other."""
+    done = []
     for number in range(kills):
         say(f"kill {number + 1} of {kills}")
         time.sleep(random.uniform(_SHORTEST, _LONGEST))
         victim = workers_of(kernel)[number % WORKERS]
         assert victim.pid is not None
-        times.append(time.monotonic())
+        begun = time.monotonic()
         os.kill(victim.pid, signal.SIGKILL)
         _wait_for_the_next(kernel, number % WORKERS, victim.restarts)
-    return times
+        done.append(Kill(begun, time.monotonic()))
+    return done
 
 
 def _wait_for_the_next(kernel: ProcessKernel, index: int, restarts: int) -> None:
@@ -85,9 +95,7 @@ def _wait_for_the_next(kernel: ProcessKernel, index: int, restarts: int) -> None
         time.sleep(_LOOK_AGAIN)
 
 
-def _longest_wait(waits: Waits, kill: float) -> float:
-    """Return the longest that a command waited from the kill on, in seconds.
-
-    The next kill is long after the last command that this one has delayed.
-    """
-    ...
+def _longest_wait(waits: Waits, kill: Kill) -> float:
+    """Return the longest that a command had to wait from a kill on, in seconds."""
+    delayed = [times for times in waits if times[0] < kill.back and times[1] > kill.done]
+    return max(answered - max(dispatched, kill.done) for dispatched, answered in delayed)

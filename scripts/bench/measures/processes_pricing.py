@@ -38,7 +38,9 @@ def measure(scale: float, say: Say) -> list[Figure]:
 
 def _load(kernel: AnyKernel, count: int) -> Load:
     each, own = count // MANY, _BOOKS // MANY
-    shares = [[f"book-{caller * own + turn % own}" for turn in range(each)] for caller in range(MANY)]
+    shares = [
+        [f"book-{caller * own + turn % own}" for turn in range(each)] for caller in range(MANY)
+    ]
     works = [partial(_quote, kernel, share) for share in shares]
     return Load(each * MANY, partial(together, works))
 
