@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
+import logging
 import os
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from eskernel import Command, Rejected
 
@@ -90,9 +93,12 @@ ERRORS: dict[str, BaseException] = {
 # Middleware and the like, which are named by their import paths.
 
 
+marks: list[str] = []
+
+
 def tagging(command: Command, call_next: Any) -> Any:
-    """A middleware that tags what passes."""
-    return call_next(command._replace(tags=(*command.tags, "passed")))
+    """A middleware that tags what passes, with what was done to the process as well."""
+    return call_next(command._replace(tags=(*command.tags, "passed", *marks)))
 
 
 def failing(command: Command, call_next: Any) -> Any:
@@ -115,9 +121,14 @@ class StoppedClock:
 stopped_clock = StoppedClock()
 
 
+def be_quiet() -> None:
+    """Have a process log nothing: the crashes wanted in tests have long tracebacks."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
 def initialize() -> None:
-    """Leave a mark in the environment of the process."""
-    os.environ["ESKERNEL_TEST_INITIALIZED"] = str(os.getpid())
+    be_quiet()
+    marks.append("initialized")
 
 
 def initialize_badly() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from eskernel.actors.pool import Job
@@ -38,18 +38,18 @@ class Session:
         self._polls = 0
         self.used = time.monotonic()
 
-    def take(self, frame: bytes) -> Sequence[Job]:
+    def take(self, frame: bytes) -> deque[Job]:
         """Begin the requests of a frame; the caller lets no two threads do this at once.
 
         Returns:
-            What the caller must run after that; see `Host.take`.
+            What is to be run after that, by any thread; see `Host.take`.
         """
         self.used = time.monotonic()
         requests = parts_of(frame)
         count = sum(request[1] in (COMMAND, ASK) for request in requests)
         with self._news:
             self._awaited += count
-        return self._host.take(requests)
+        return deque(self._host.take(requests))
 
     def fetch(self, wait: float = 0.0) -> bytes:
         """Return a frame of the answers that are there.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextlib import closing
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, NamedTuple, Self
 
 import ray
 
 from eskernel.actors.owning.options import ShardLeases, check_shard_leases
-from eskernel.actors.pool import run_job
+from eskernel.actors.pool import Job, run_job
 from eskernel.leasing import new_owner
 from eskernel.ray.answers import BUSY, DONE, FAILED, MOVING, STRANGE
 from eskernel.ray.session import Session
@@ -25,6 +27,9 @@ from eskernel.remote.wire import PLAIN, Wire
 _POLL: Final = 1.0
 """Seconds a poll waits for the first answer; it holds one of the actor's threads."""
 _FORGET_AFTER: Final = 60.0  # seconds
+_STOP_WITHIN: Final = 2.0  # seconds, at least
+_RUNNERS: Final = 8
+"""Threads that decide commands where the store appends at once."""
 _FETCH_WITHIN: Final = 1.0
 """Seconds in which fronts fetch their last answers before a shard is moved."""
 
@@ -101,6 +106,7 @@ class Shard:
         self._opened: OpenKernel | None = None
         self._wire: Wire | None = None
         self._sessions: dict[bytes, Session] = {}
+        self._runners = ThreadPoolExecutor(_RUNNERS, thread_name_prefix="eskernel-runner")
 
     def open(self, session: bytes, terms: bytes) -> bytes:
         """Begin a session.
@@ -134,9 +140,13 @@ class Shard:
             if known is None:
                 return STRANGE
             runs = known.take(frame)
-        for run in runs:
-            run_job(run)
-        return DONE + known.fetch()
+        if runs:
+            self._runners.submit(_run_all, runs)
+        answers = known.fetch()
+        # Something in there takes its time: others run the rest.
+        for _ in range(min(len(runs), _RUNNERS)):
+            self._runners.submit(_run_all, runs)
+        return DONE + answers
 
     def poll(self, session: bytes) -> bytes:
         """Wait for answers, and return them; a drained shard says so when there are no more."""
@@ -178,7 +188,7 @@ class Shard:
                 self._over = None
                 return BUSY
             if self._opened is not None:
-                self._opened.kernel.stop(_left(deadline))
+                self._opened.kernel.stop(max(_left(deadline), _STOP_WITHIN))
                 self._opened.close()
             self._stopped = True
         for one in sessions:
@@ -243,6 +253,13 @@ class Shard:
             if session.is_idle(_FORGET_AFTER):
                 del self._sessions[name]
                 session.close()
+
+
+def _run_all(runs: deque[Job]) -> None:
+    """Run what others have not taken yet."""
+    with suppress(IndexError):
+        while True:
+            run_job(runs.popleft())
 
 
 def _left(deadline: float) -> float:

@@ -52,11 +52,12 @@ class CallFuture(CommandFuture):
 
     def __init__(self, hand_over: Callable[[Callable[[], Any]], None]) -> None:
         super().__init__(hand_over)
-        self._begun = False
+        self._begun: bool | None = None  # not claimed yet
 
     def claim(self, by: object) -> bool:  # noqa: ARG002 - a link claims it, and no other
         """Return whether it was not cancelled before."""
-        self._begun = self._begun or self.set_running_or_notify_cancel()
+        if self._begun is None:  # a future can be asked once only
+            self._begun = self.set_running_or_notify_cancel()
         return self._begun
 
     def resolve(self, outcome: Any) -> None:

@@ -107,6 +107,8 @@ class Front:
             InvalidCommand: also when the payload cannot be sent to another process.
             EskernelError: anything else as `Kernel.dispatch`.
         """
+        if isinstance(wait_for, str):
+            raise TypeError(f"wait_for must be a tuple of names; write ({wait_for!r},)")
         link = self._route(command)
         seconds = self._seconds(timeout)
         projections = [self.projection(name) for name in wait_for]
@@ -201,7 +203,9 @@ class Front:
         return self._wire.projections[name].unpack(answer) if what[0] == "read" else answer
 
     def _ask(self, link: Link, ask: Ask, seconds: float) -> Any:
-        return self._answer(link, *self._asked(link, ask, seconds), seconds)
+        # The kernel that is asked counts the same seconds, from a little later on, and then says why
+        # they were not enough.
+        return self._answer(link, *self._asked(link, ask, seconds), seconds + GRACE)
 
     def _asked(
         self, link: Link, ask: Ask, seconds: float | None = None

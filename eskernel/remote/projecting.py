@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -129,7 +130,9 @@ class RemoteProjection:
 
     def audit(self, *, full: bool = False) -> Audit:
         """Compare what was handled with the log; see `Kernel.audit`."""
-        position, proved, events, discrepancies, parked, discarded = self._ask_active("audit", full)
+        position, proved, events, discrepancies, parked, discarded = self._ask_active(
+            "audit", full, seconds=math.inf
+        )
         found = tuple(Discrepancy(*one) for one in discrepancies)
         return Audit(position, proved, events, found, parked, discarded)
 

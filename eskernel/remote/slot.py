@@ -6,9 +6,12 @@ Invariants:
   before its bytes leave, so no answer comes too early.
 - Only the sender of a way moves calls from `_waiting` to `_sent`, and it has ended before `lose`
   sorts out what that way left, and before the next way serves.
-- Whoever takes a call out of `_waiting`, in one step of the deque, has it for itself.
+- Whoever takes a call out of `_waiting` or `_sent`, in one step of either, has it for itself: so
+  it is answered once.
 - A call is claimed for the slot before it is sent. Who withdraws a call claims it for itself, and
   so it is sent or withdrawn, never both.
+- A command that is sent for the last time is alone: if the process ends once more, it is to blame,
+  and no other command is given up along with it.
 """
 
 from __future__ import annotations
@@ -61,6 +64,8 @@ class Slot:
         self._next_number = itertools.count(1).__next__
         self._way: Way | None = None
         self._refusal: str | None = None
+        # Whether some that wait go alone; they are the first of the commands that wait.
+        self._careful = False
         self.down = "it is being started"
 
     # For callers.
@@ -97,7 +102,7 @@ class Slot:
             # It was claimed for a batch that has left, or leaves before this does.
             self._controls.append(self._wire.pack_withdrawal(call.number))
             way.tell()
-        else:
+        elif self._take_out(call):
             call.reply.resolve(_may_finish())
 
     def under_way(self) -> int:
@@ -132,6 +137,9 @@ class Slot:
                 call.reply.resolve(self._outcome(call, reply))
             elif reply[1] == LEAVING:
                 leaves = True
+        way = self._way
+        if self._careful and way is not None:
+            way.tell()  # what waits until it is alone may go
         return leaves
 
     def lose(self, why: str) -> None:
@@ -143,14 +151,17 @@ class Slot:
         self._way = None
         self._controls.clear()
         self.down = why
-        lost = sorted(self._sent.items())  # as they were sent
+        # As they were sent, and before that those that go alone.
+        lost = sorted(self._sent.values(), key=lambda call: (-call.tries, call.number))
         again = []
-        for number, call in lost:
-            del self._sent[number]
+        for call in lost:
+            if self._sent.pop(call.number, None) is None:  # withdrawn meanwhile
+                continue
             if call.repeatable and call.tries < MAX_TRIES and call.wanted:
                 again.append(call)
             else:
                 call.reply.resolve(self._unknown(call, why))
+        self._careful = self._careful or any(map(_goes_alone, again))
         self._waiting.extendleft(reversed(again))
         if self._refusal is not None:
             self._refuse_waiting()
@@ -186,17 +197,34 @@ class Slot:
         while self._controls:
             parts.append(self._controls.popleft())
         waiting, sent = self._waiting, self._sent
-        while waiting and len(parts) < most:
+        while waiting and len(parts) < most and not self._must_wait():
             try:
                 call = waiting.popleft()
             except IndexError:  # refused meanwhile
                 break
             if not call.wanted or not call.reply.claim(self):
+                if call.tries:  # withdrawn when it was to be sent again; else by its caller
+                    call.reply.resolve(_may_finish())
                 continue
+            if self._careful and _is_command(call) and not _goes_alone(call):
+                self._careful = False
             call.tries += 1
             sent[call.number] = call
             parts.append(call.data)
         return parts
+
+    def _must_wait(self) -> bool:
+        """Return whether a command is sent beside which no other may be, or must not be itself."""
+        return self._careful and any(map(_is_command, list(self._sent.values())))
+
+    def _take_out(self, call: Call) -> bool:
+        """Return whether a call that was claimed is this thread's to answer."""
+        if self._sent.pop(call.number, None) is not None:
+            return True
+        with suppress(ValueError):
+            self._waiting.remove(call)
+            return True
+        return False
 
     def _refuse_waiting(self) -> None:
         while self._waiting:
@@ -236,6 +264,15 @@ class Slot:
         return StoreUnavailable(
             f"{why}, and took the outcome of the command along; {advice}", outcome_unknown=True
         )
+
+
+def _is_command(call: Call) -> bool:
+    return isinstance(call.request, Command)
+
+
+def _goes_alone(call: Call) -> bool:
+    """Return whether a call has one try left, and may be what ends its process."""
+    return _is_command(call) and call.tries == MAX_TRIES - 1
 
 
 def _may_finish() -> DispatchTimeout:

@@ -17,7 +17,6 @@ what cannot be packed fails its sender alone:
 | failed | id, 1, failure; see `failures` |
 | value | id, 2, value |
 | leaving: nothing more is to be sent | 0, 3 |
-| leaving | 0, 3: the process wants to end, and waits for the request to stop |
 
 Payload, metadata, arguments, values and failures are bytes of a `Codec`, which alone knows the
 types a domain declares; no bytes stand for None. Both ends must be of one release of eskernel.

@@ -1,0 +1,328 @@
+"""A ProcessKernel whose workers, parent and server are killed, stopped and told to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from contextlib import suppress
+
+import psutil
+import pytest
+from process_helpers import (
+    TYPE,
+    Load,
+    all_gone,
+    check_states,
+    check_stored,
+    descriptors,
+    has_begun,
+    note,
+    pid_at,
+    place_of,
+    process_kernel,
+    program,
+    stored,
+    streams_at,
+    waiting,
+    workers_of,
+)
+from structlog.testing import capture_logs
+from support import eventually, is_alive
+
+from eskernel import Command
+from eskernel.errors import DispatchTimeout, KernelStopped, StoreUnavailable
+
+STREAMS = [f"s{number}" for number in range(8)]
+
+
+@pytest.fixture(autouse=True)
+def _quiet_log():
+    with capture_logs():
+        yield
+
+
+@pytest.fixture
+def kernel(sqlite_url):
+    with process_kernel(sqlite_url) as kernel:
+        yield kernel
+
+
+# Workers.
+
+
+def test_a_worker_that_is_told_to_end_answers_what_it_has_and_is_replaced(
+    kernel, sqlite_url, tmp_path
+):
+    (stream,) = streams_at(kernel, 0, 1)
+    path = tmp_path / "go-on"
+    futures = [kernel.submit(waiting(stream, path))]
+    eventually(lambda: has_begun(path))
+    futures += [kernel.submit(note(stream, 0, n)) for n in range(20)]
+    pid = pid_at(kernel, 0)
+    os.kill(pid, signal.SIGTERM)
+    path.touch()
+    futures += [kernel.submit(note(stream, 1, n)) for n in range(20)]
+    assert [future.result(10).sequence for future in futures] == list(range(1, 42))
+    all_gone([psutil.Process(pid)] if psutil.pid_exists(pid) else [])
+    assert pid_at(kernel, 0) != pid
+    check_states(kernel, sqlite_url, [stream])
+
+
+def test_workers_told_to_end_under_load_fail_no_call(kernel, sqlite_url):
+    with Load(kernel, STREAMS) as load:
+        for place in (0, 1):
+            pid = pid_at(kernel, place)
+            os.kill(pid, signal.SIGTERM)
+            eventually(lambda place=place, pid=pid: pid_at(kernel, place) != pid, timeout=10)
+            load.go_on()
+    load.check(sqlite_url)
+    assert load.errors == []
+
+
+def test_a_worker_that_is_stopped_lets_callers_go_in_time_and_goes_on_when_it_is_continued(
+    kernel, sqlite_url
+):
+    (stream,), (other,) = streams_at(kernel, 0, 1), streams_at(kernel, 1, 1)
+    kernel.dispatch(note(stream, 0, 0))
+    pid = pid_at(kernel, 0)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        future = kernel.submit(note(stream, 0, 1))
+        with pytest.raises(DispatchTimeout) as caught:
+            kernel.dispatch(note(stream, 0, 2), timeout=0.05)
+        assert caught.value.started
+        with pytest.raises(DispatchTimeout):
+            kernel.state_of(TYPE, stream, timeout=0.05)
+        assert kernel.dispatch(note(other, 0, 0)).sequence == 1
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert future.result(10).sequence == 2
+    kernel.dispatch(note(stream, 0, 3))
+    assert pid_at(kernel, 0) == pid
+    accepted = {(stream, 0, n) for n in (0, 1, 3)} | {(other, 0, 0)}
+    check_stored(sqlite_url, accepted, unknown={(stream, 0, 2)})
+
+
+def test_a_command_that_ends_its_process_each_time_is_given_up_and_takes_no_other_along(
+    kernel, sqlite_url, tmp_path
+):
+    busy, deadly = streams_at(kernel, 0, 2)
+    path, tries = tmp_path / "go-on", tmp_path / "tries"
+    held = [kernel.submit(waiting(busy, path, command_id="busy"))]
+    eventually(lambda: has_begun(path))
+    held += [kernel.submit(note(busy, 0, n, command_id=f"id {n}")) for n in range(10)]
+    without = [kernel.submit(note(busy, 1, n)) for n in range(10)]
+    asked = in_thread(lambda: kernel.state_of(TYPE, busy, timeout=30))
+    first = pid_at(kernel, 0)
+    poison = kernel.submit(Command(TYPE, deadly, "exit", str(tries), command_id="poison"))
+    for future in without:
+        with pytest.raises(StoreUnavailable, match="give commands a command_id") as caught:
+            future.result(10)
+        assert caught.value.outcome_unknown
+    second = eventually(lambda: (pid := pid_at(kernel, 0)) != first and pid, timeout=10)
+    eventually(lambda: pid_at(kernel, 0) != second, timeout=10)
+    path.touch()
+    with pytest.raises(StoreUnavailable, match="sent 3 times, and given up") as caught:
+        poison.result(20)
+    assert caught.value.outcome_unknown
+    assert tries.read_text() == "xxx"
+    assert [future.result(10).sequence for future in held] == list(range(1, 12))
+    asked()
+    assert kernel.dispatch(note(deadly, 0, 0)).sequence == 1
+    accepted = {(busy, "wait", 0), (deadly, 0, 0)} | {(busy, 0, n) for n in range(10)}
+    check_stored(sqlite_url, accepted, unknown={(busy, 1, n) for n in range(10)})
+
+
+def test_a_worker_is_replaced_though_a_fork_of_it_lives_and_has_its_socket(tmp_path, sqlite_url):
+    note_of_fork = tmp_path / "fork"
+    os.environ["ESKERNEL_TEST_FORK"] = str(note_of_fork)
+    try:
+        with process_kernel(sqlite_url, initializer="process_forks:fork") as kernel:
+            (stream,) = streams_at(kernel, 0, 1)
+            kernel.dispatch(note(stream, 0, 0))
+            os.kill(pid_at(kernel, 0), signal.SIGKILL)
+            assert kernel.dispatch(note(stream, 0, 1, command_id="1")).sequence == 2
+    finally:
+        del os.environ["ESKERNEL_TEST_FORK"]
+        for pid in note_of_fork.read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+
+
+# The server.
+
+
+def test_a_database_that_is_killed_under_load_costs_nothing_but_time(
+    postgresql_url, postgresql_to_kill
+):
+    with process_kernel(postgresql_url) as kernel:
+        pids = [pid_at(kernel, place) for place in (0, 1)]
+        with Load(kernel, STREAMS) as load:
+            postgresql_to_kill.kill()
+            eventually(lambda: len(load.errors) > 16, timeout=20)
+            postgresql_to_kill.start()
+            load.go_on(100)
+            postgresql_to_kill.restart()
+            load.go_on(100)
+        load.check(postgresql_url)
+        assert [pid_at(kernel, place) for place in (0, 1)] == pids
+
+
+# The parent.
+
+PARENT = """
+import ctypes, json, os, signal, sys, threading
+import structlog
+from process_helpers import note, process_kernel, workers_of
+
+def work(index):
+    n = 0
+    while True:
+        n += 1
+        stream = f"s{n % 8}"
+        options = {"command_id": f"{index} {n}"} if n % 2 else {}
+        if n % 3:
+            kernel.dispatch(note(stream, index, n, **options), timeout=20)
+        else:
+            kernel.submit(note(stream, index, n, **options)).result(20)
+        os.write(1, (json.dumps([stream, index, n]) + "\\n").encode())
+
+if __name__ == "__main__":
+    kernel = process_kernel(sys.argv[1]).start()
+    print(json.dumps([worker.pid for worker in workers_of()]), flush=True)
+    fork = {"python": os.fork, "c": ctypes.PyDLL(None).fork, "none": lambda: -1}[sys.argv[2]]
+    child = fork()
+    if not child:
+        os.close(1)
+        signal.pause()
+    print(child, flush=True)
+    for index in range(8):
+        threading.Thread(target=work, args=(index,), daemon=True).start()
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("fork", ["none", "python", "c"])
+def test_workers_of_a_killed_parent_end_and_what_was_acknowledged_is_there(sqlite_url, fork):
+    parent = program(PARENT, sqlite_url, fork)
+    lines = iter(parent.stdout)
+    workers = [psutil.Process(pid) for pid in json.loads(next(lines))]
+    child = int(next(lines))
+    accepted = {tuple(json.loads(next(lines))) for _ in range(200)}
+    try:
+        parent.kill()
+        rest = [line for line in lines if line.endswith("\n")]
+        parent.wait()
+        all_gone(workers)
+        assert len(workers) >= 2
+        assert child < 0 or is_alive(psutil.Process(child))
+    finally:
+        parent.stdout.close()
+        if child > 0:
+            os.kill(child, signal.SIGKILL)
+    accepted |= {tuple(json.loads(line)) for line in rest}
+    under_way = {(event.stream_id[1], *noted(event)) for event in stored(sqlite_url)} - accepted
+    assert len(under_way) <= 8
+    with process_kernel(sqlite_url) as kernel:
+        kernel.dispatch(note("s0", 99, 1))
+        check_stored(sqlite_url, accepted | {("s0", 99, 1)}, unknown=under_way)
+        check_states(kernel, sqlite_url, STREAMS)
+
+
+def noted(event):
+    return event.payload["by"], event.payload["n"]
+
+
+def test_an_interrupt_of_the_whole_group_reaches_the_parent_alone(sqlite_url):
+    source = """
+    import sys, time
+    from process_helpers import note, process_kernel, workers_of
+
+    with process_kernel(sys.argv[1]) as kernel:
+        kernel.dispatch(note("s0", 0, 0))
+        before = workers_of()
+        try:
+            print("ready", flush=True)
+            time.sleep(20)
+        except KeyboardInterrupt:
+            for n in range(1, 10):
+                kernel.dispatch(note(f"s{n}", 0, n))
+            print(set(before) <= set(workers_of()), flush=True)
+    """
+    parent = program(source, sqlite_url, start_new_session=True, stderr=subprocess.STDOUT)
+    assert parent.stdout.readline() == "ready\n"
+    os.killpg(parent.pid, signal.SIGINT)
+    assert parent.communicate(timeout=20)[0] == "True\n"
+    assert parent.returncode == 0
+
+
+# Stopping.
+
+
+def test_stop_waits_for_what_is_under_way(sqlite_url, tmp_path):
+    kernel = process_kernel(sqlite_url).start()
+    path = tmp_path / "go-on"
+    held = [kernel.submit(waiting(stream, path.with_name(stream))) for stream in STREAMS]
+    eventually(lambda: all(has_begun(path.with_name(stream)) for stream in STREAMS))
+    held += [kernel.submit(note(stream, 0, n)) for stream in STREAMS for n in range(20)]
+    stopped = in_thread(lambda: kernel.stop(20))
+    with pytest.raises(KernelStopped):
+        eventually(lambda: kernel.dispatch(note("late", 1, 0)) and False)
+    for stream in STREAMS:
+        path.with_name(stream).touch()
+    assert stopped() is True
+    outcomes = [future.exception(0) for future in held]
+    answered = [error for error in outcomes if not isinstance(error, KernelStopped)]
+    assert answered == [None] * len(answered)
+    assert len(answered) >= len(STREAMS)
+
+
+def test_stop_kills_a_worker_that_hangs_and_the_kernel_starts_again(sqlite_url, tmp_path):
+    kernel = process_kernel(sqlite_url).start()
+    workers = workers_of()
+    held = [kernel.submit(waiting(s, tmp_path / s)) for s in ("s0", *streams_at(kernel, 0, 3))]
+    eventually(lambda: has_begun(tmp_path / "s0"))
+    assert kernel.stop(0.1) is False
+    for future in held:
+        error = future.exception(0)
+        assert getattr(error, "outcome_unknown", isinstance(error, KernelStopped)), error
+    assert not any(map(is_alive, workers))
+    with kernel:
+        assert kernel.dispatch(note("s0", 0, 1)).sequence == 1
+
+
+def test_rounds_of_start_and_stop_leave_nothing(sqlite_url):
+    kernel = process_kernel(sqlite_url)
+    with kernel:  # what Python itself keeps after the first
+        kernel.dispatch(note("s0", 0, 0))
+    before = (descriptors(), threading.active_count())
+    for n in range(1, 6):
+        with kernel:
+            assert kernel.dispatch(note("s0", 0, n)).sequence == n + 1
+        assert workers_of() == []
+    eventually(lambda: (descriptors(), threading.active_count()) <= before)
+
+
+class in_thread:
+    """A call on a thread of its own; calling this returns what it did, or raises it."""
+
+    def __init__(self, function):
+        self._outcome = []
+        self._function = function
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            self._outcome.append((self._function(), None))
+        except Exception as error:
+            self._outcome.append((None, error))
+
+    def __call__(self):
+        self._thread.join(30)
+        value, error = self._outcome[0]
+        if error is not None:
+            raise error
+        return value

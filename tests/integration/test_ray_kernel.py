@@ -1,0 +1,179 @@
+"""RayKernel on a cluster of two nodes, and what nodes that go and come mean for commands."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections import Counter
+from contextlib import contextmanager
+from typing import Any
+
+import process_ledger
+import pytest
+from process_helpers import PATHS, TYPE, Load, check_states, check_stored, note
+from support import eventually, new_seed
+
+from eskernel import Command
+from eskernel.errors import CommandRejected, KernelStopped, StoreUnavailable, UnknownProjection
+
+pytest.importorskip("ray", reason="ray has no wheel for this Python")
+
+import ray
+from ray.cluster_utils import Cluster
+
+from eskernel.ray import RayKernel
+from eskernel.ray.actors import nodes
+
+SMALL = {"object_store_memory": 80 * 2**20}
+SOON = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 200,
+    "health_check_timeout_ms": 500,
+    "health_check_failure_threshold": 3,
+}
+STREAMS = [f"s{number}" for number in range(8)]
+OTHERS = [f"o{number}" for number in range(8)]
+PATIENCE = 30
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray cluster of a head, which runs nothing, and of nodes that tests add and remove."""
+    folder = tempfile.mkdtemp(prefix="ray-")
+    head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, **SMALL}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join(PATHS))
+        cluster = Cluster(True, head_node_args={**head, "_system_config": SOON})
+        ray.init(cluster.address, log_to_driver=False, configure_logging=False)
+        try:
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def two_nodes(cluster):
+    """The cluster, with two nodes that run shards."""
+    while len(cluster.worker_nodes) < 2:
+        cluster.add_node(num_cpus=1, **SMALL)
+    eventually(lambda: len(nodes()) == 2, timeout=PATIENCE)
+    return cluster
+
+
+_names = iter(f"test{number}" for number in range(100))
+
+
+@contextmanager
+def ray_kernel(url: str, **options: Any):
+    """A kernel with shards of its own, which are ended after it."""
+    every = {"name": next(_names), "shards": 4, "balance_every": None, **options}
+    kernel = RayKernel({TYPE: process_ledger}, url, **every)
+    try:
+        yield kernel.start()
+    finally:
+        kernel.end_shards()
+
+
+def command(kind: str, payload: Any = None, aggregate_id: str = "s0", **options: Any) -> Command:
+    return Command(TYPE, aggregate_id, kind, payload, **options)
+
+
+def pid_of(kernel: RayKernel, aggregate_id: str) -> int:
+    """Return the process of an aggregate's shard."""
+    done = kernel.dispatch(command("where", None, aggregate_id, command_id=secrets.token_hex()))
+    return int(done.events[0].payload["n"])
+
+
+def test_it_is_used_like_a_kernel_and_shared_by_fronts(two_nodes):
+    with ray_kernel("memory:", name="shared") as kernel:
+        assert Counter(kernel.shard_nodes()).most_common(1)[0][1] == 2
+        done = kernel.dispatch(note("s0", 1, 7, command_id="once"))
+        assert (done.sequence, done.events[0].payload["n"]) == (1, 7)
+        assert kernel.submit(note("s1", 1, 1)).result(10).sequence == 1
+        with pytest.raises(CommandRejected, match="refused"):
+            kernel.dispatch(command("refuse", {"why": "so"}))
+        with pytest.raises(UnknownProjection):
+            kernel.dispatch(note("s0", 1, 1), wait_for=["none"])
+        assert "shard-3" in str(kernel.tree())
+        other = RayKernel({TYPE: process_ledger}, "memory:", name="shared")
+        with other:
+            assert other.state_of(TYPE, "s0") == ({"count": 1, "total": 7}, 1)
+            assert other.dispatch(note("s0", 1, 7, command_id="once")) == done
+            assert other.outcome_of(TYPE, "s0", "once") == done
+            assert sorted(other.live_aggregates()) == [(TYPE, "s0"), (TYPE, "s1")]
+        assert kernel.stop()
+        with pytest.raises(KernelStopped):
+            kernel.dispatch(note("s0", 1, 1))
+        kernel.start()
+        assert kernel.state_of(TYPE, "s0") == ({"count": 1, "total": 7}, 1)
+        unlike = RayKernel({TYPE: process_ledger}, "memory:", name="shared", snapshot_interval=3)
+        with pytest.raises(ValueError, match="with another setup"):
+            unlike.start()
+        with other:
+            assert kernel.end_shards()
+            with pytest.raises(KernelStopped, match="ended"):
+                eventually(lambda: other.dispatch(note("s0", 1, 1)) and None)
+
+
+def test_a_slow_command_holds_up_no_other(two_nodes, tmp_path):
+    with ray_kernel("memory:", shards=1) as kernel:
+        slow = kernel.submit(command("wait", str(tmp_path / "go"), "slow"))
+        eventually((tmp_path / "go.begun").exists)
+        assert kernel.dispatch(note("s1", 1, 1)).sequence == 1
+        (tmp_path / "go").touch()
+        assert slow.result(10).sequence == 1
+
+
+def test_a_store_that_cannot_be_opened_is_told_by_start(two_nodes, tmp_path):
+    kernel = RayKernel({TYPE: process_ledger}, f"sqlite:///{tmp_path}/no/such.db", name="lost")
+    with pytest.raises(StoreUnavailable):
+        kernel.start()
+    assert kernel.end_shards()
+
+
+def test_a_shard_that_dies_takes_nothing_acknowledged_along(two_nodes, sqlite_url):
+    with ray_kernel(sqlite_url) as kernel:
+        with Load(kernel, STREAMS, new_seed()) as load:
+            pid = pid_of(kernel, "s0")
+            os.kill(pid, signal.SIGKILL)
+            load.go_on(300)
+            assert pid_of(kernel, "s0") != pid
+        assert load.errors_with_id() == []
+        load.check(sqlite_url)
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_a_node_that_is_lost_takes_nothing_acknowledged_along(two_nodes, backend, backend_url):
+    with ray_kernel(backend_url) as kernel:
+        with Load(kernel, STREAMS, new_seed()) as load:
+            lost = next(n for n in two_nodes.worker_nodes if n.node_id in kernel.shard_nodes())
+            two_nodes.remove_node(lost, allow_graceful=False)
+            eventually(lambda: len(set(kernel.shard_nodes()) - {None}) == 1, timeout=PATIENCE)
+            load.go_on(300)
+        assert load.errors_with_id() == []
+        load.check(backend_url)
+
+
+def test_a_node_that_comes_gets_its_share_and_no_command_fails(two_nodes, sqlite_url):
+    two_nodes.remove_node(next(iter(two_nodes.worker_nodes)), allow_graceful=False)
+    eventually(lambda: len(nodes()) == 1, timeout=PATIENCE)
+    other = RayKernel({TYPE: process_ledger}, sqlite_url, name="moving", balance_every=None)
+    with ray_kernel(sqlite_url, name="moving", balance_every=0.2) as kernel, other:
+        assert len(set(kernel.shard_nodes())) == 1
+        seed = new_seed()
+        own, others = (Load(*one, seed, 8) for one in ((kernel, STREAMS), (other, OTHERS)))
+        with own, others:
+            new = two_nodes.add_node(num_cpus=1, **SMALL)
+            eventually(lambda: kernel.shard_nodes().count(new.node_id) == 2, timeout=PATIENCE)
+            own.go_on()
+            others.go_on()
+        assert own.errors + others.errors == []
+        check_stored(sqlite_url, own.accepted | others.accepted)
+        check_states(other, sqlite_url, STREAMS + OTHERS)

@@ -1,0 +1,237 @@
+"""Shards of a RayKernel without a cluster: what one does for its fronts, and when it is moved."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import pytest
+import remote_domain
+from store_helpers import log
+from support import eventually
+
+from eskernel import Command
+from eskernel.errors import NotOwner, StoreUnavailable
+
+pytest.importorskip("ray", reason="ray has no wheel for this Python")
+
+from eskernel.actors.aggregate.replies import WaitedReply
+from eskernel.ray.answers import BUSY, DONE, FAILED, MOVING, STRANGE
+from eskernel.ray.balance import moves
+from eskernel.ray.shard import Shard, Terms
+from eskernel.ray.slot import RaySlot
+from eskernel.remote.calls import Call
+from eskernel.remote.failures import fields_to_failure
+from eskernel.remote.setup import OPENER, Setup
+from eskernel.remote.wire import PLAIN, frame_of, parts_of
+
+OPTIONS = {
+    "snapshot_interval": 0,
+    "snapshots_kept": 1,
+    "passivation_timeout": 5.0,
+    "max_live_aggregates": None,
+    "dispatch_timeout": 5.0,
+    "inbox_limit": 1000,
+    "receipts_kept": 1000,
+}
+
+
+def setup_of(url: str, **options: Any) -> Setup:
+    domains = {"probe": remote_domain}
+    every = {**OPTIONS, **options}
+    return Setup.of(domains, url, None, None, {}, (), None, OPENER, None, every)
+
+
+class Front:
+    """One session with a shard in this process."""
+
+    def __init__(self, shard: Shard, terms: Terms, session: bytes = b"front") -> None:
+        self.shard = shard
+        self.session = session
+        self.wire = Setup.unpacked(terms.setup).wire()
+        self.opened = shard.open(session, terms.packed())
+        self.outcomes: dict[int, Any] = {}
+        self._numbers = count(1)
+        self._commands: dict[int, Command] = {}
+
+    def pack(self, *commands: Command) -> tuple[list[int], bytes]:
+        numbers = [next(self._numbers) for _ in commands]
+        self._commands.update(zip(numbers, commands, strict=True))
+        parts = [self.wire.pack_command(*one) for one in zip(numbers, commands, strict=True)]
+        return numbers, frame_of(parts)
+
+    def send(self, *commands: Command) -> list[int]:
+        numbers, frame = self.pack(*commands)
+        self.hear(self.shard.frame(self.session, frame))
+        return numbers
+
+    def poll(self) -> bytes:
+        return self.hear(self.shard.poll(self.session))
+
+    def hear(self, answer: bytes) -> bytes:
+        if answer[:1] == DONE:
+            for reply in parts_of(answer[1:]):
+                stream_id = self._commands[reply[0]][:2]
+                self.outcomes[reply[0]] = self.wire.outcome_of(reply, stream_id)
+        return answer[:1]
+
+    def outcome(self, *commands: Command) -> list[Any]:
+        numbers = self.send(*commands)
+        eventually(lambda: self.poll() and all(one in self.outcomes for one in numbers))
+        return [self.outcomes[one] for one in numbers]
+
+
+@pytest.fixture
+def open_shard():
+    """Opens shards, which are drained after the test."""
+    opened = []
+
+    def open_shard(url: str = "memory:", **options: Any) -> tuple[Shard, Terms]:
+        terms = Terms.of("test", 1, 60.0, setup_of(url, **options))
+        shard = Shard(terms.packed(), 0)
+        opened.append(shard)
+        return shard, terms
+
+    yield open_shard
+    for shard in opened:
+        shard.drain(MOVING, 0.0, True)
+
+
+def note(value: Any, aggregate_id: str = "a") -> Command:
+    return Command("probe", aggregate_id, "note", value)
+
+
+def failure(answer: bytes) -> Exception:
+    assert answer[:1] == FAILED
+    return fields_to_failure(PLAIN.unpack(answer[1:]), {})
+
+
+def test_a_frame_is_answered_by_its_own_call_where_nothing_waits(open_shard):
+    front = Front(*open_shard())
+    numbers = front.send(note(1), note(2), note(3, "b"))
+    assert [front.outcomes[one].sequence for one in numbers] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+def test_a_slow_command_holds_up_no_other(open_shard, backend, tmp_path, sqlite_url):
+    front = Front(*open_shard(sqlite_url if backend == "sqlite" else "memory:"))
+    slow = Command("probe", "slow", "wait", str(tmp_path / "go"))
+    (number, *_) = front.send(slow, note(1), note(2, "b"))
+    eventually((tmp_path / "go.begun").exists)
+    assert [one.sequence for one in front.outcome(note(3))] == [2]
+    assert number not in front.outcomes
+    (tmp_path / "go").touch()
+    eventually(lambda: front.poll() and len(front.outcomes) == 4)
+    assert front.outcomes[number].sequence == 1
+
+
+def test_fronts_must_have_the_same_terms(open_shard):
+    shard, terms = open_shard()
+    assert Front(shard, terms).opened == DONE
+    others = terms._replace(shards=2, setup=setup_of("memory:", snapshot_interval=5).packed())
+    error = failure(shard.open(b"other", others.packed()))
+    assert isinstance(error, ValueError)
+    assert "with another shards and setup" in str(error)
+
+
+def test_what_fails_as_a_shard_opens_is_told_and_tried_again(open_shard, tmp_path):
+    folder = tmp_path / "later"
+    shard, terms = open_shard(f"sqlite:///{folder / 'events.db'}")
+    assert isinstance(failure(shard.open(b"front", terms.packed())), StoreUnavailable)
+    folder.mkdir()
+    assert shard.open(b"front", terms.packed()) == DONE
+
+
+def test_a_session_of_another_life_is_refused_whole(open_shard):
+    shard, terms = open_shard()
+    front = Front(shard, terms)
+    _, frame = front.pack(note(1))
+    assert shard.frame(b"unknown", frame) == STRANGE
+    assert shard.poll(b"unknown") == STRANGE
+    assert shard.leave(front.session) == DONE
+    assert shard.frame(front.session, frame) == STRANGE
+    again = Front(shard, terms, b"again")
+    assert [one.sequence for one in again.outcome(note(2))] == [1]
+
+
+def test_a_drained_shard_has_answered_everything_and_refuses_the_rest(
+    open_shard, sqlite_url, open_url, tmp_path
+):
+    shard, terms = open_shard(sqlite_url)
+    front = Front(shard, terms)
+    (slow,) = front.send(Command("probe", "slow", "wait", str(tmp_path / "go")))
+    eventually((tmp_path / "go.begun").exists)
+    assert shard.drain(MOVING, 0.0, False) == BUSY
+    assert [one.sequence for one in front.outcome(note(1))] == [1]
+    (tmp_path / "go").touch()
+    assert shard.drain(MOVING, 10.0, False) == DONE
+    assert front.send(note(2))
+    _, frame = front.pack(note(3))
+    assert shard.frame(front.session, frame) == MOVING
+    eventually(lambda: front.poll() == MOVING)
+    assert front.outcomes[slow].sequence == 1
+    assert shard.open(b"other", terms.packed()) == MOVING
+    assert shard.drain(MOVING, 0.0, False) == DONE
+    assert [event.payload["value"] for event in log(open_url(sqlite_url))] == [1, "go"]
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_a_life_that_ray_took_for_dead_can_store_nothing(
+    open_shard, backend, backend_url, open_url
+):
+    old = Front(*open_shard(backend_url))
+    assert [one.sequence for one in old.outcome(note("before"))] == [1]
+    new = Front(*open_shard(backend_url))
+    assert [one.sequence for one in new.outcome(note("after"))] == [2]
+    refused = old.outcome(note("too late"), note("too late", "b"))
+    assert [type(one) for one in refused] == [NotOwner, NotOwner]
+    assert [one.payload["value"] for one in log(open_url(backend_url))] == ["before", "after"]
+
+
+# The slot.
+
+
+def test_a_slot_sends_first_what_was_refused_and_in_order(open_shard):
+    slot = RaySlot(setup_of("memory:").wire(), 100)
+    calls = [Call(note(value), WaitedReply(), float("inf")) for value in range(4)]
+    for call in calls[:3]:
+        slot.post(call)
+    parts = slot._take(2)
+    assert slot.is_waited_for()
+    slot.give_back(frame_of([*parts, setup_of("memory:").wire().pack_withdrawal(1)]))
+    assert not slot.is_waited_for()
+    slot.post(calls[3])
+    assert [parts_of(frame_of([part]))[0][0] for part in slot._take(10)] == [1, 2, 3, 4]
+    assert [call.tries for call in calls] == [1, 1, 1, 1]
+
+
+# The balance.
+
+
+@pytest.mark.parametrize(
+    ("places", "nodes", "expected"),
+    [
+        ("aaaa", "ab", 2),
+        ("aaaa", "abc", 2),
+        ("aabb", "ab", 0),
+        ("aab", "ab", 0),
+        ("aaab", "ab", 1),
+        ("aaabbb", "abc", 2),
+        ("aaxx", "ab", 2),
+        ("", "ab", 0),
+        ("aa", "", 0),
+    ],
+)
+def test_no_more_shards_move_than_a_fair_share_needs(places, nodes, expected):
+    planned = moves(list(places), list(nodes))
+    assert len(planned) == expected
+    after = list(places)
+    for shard, node in planned:
+        assert after[shard] != node
+        after[shard] = node
+    counts = [after.count(node) for node in nodes]
+    assert not counts or max(counts) - min(counts) <= 1
+
+
+def test_a_shard_that_is_being_placed_stays():
+    assert moves([None, "a", "a", None], ["a", "b"]) == [(2, "b")]

@@ -1,0 +1,48 @@
+"""Worker processes killed at random under load: nothing is lost, doubled or stuck."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+
+import pytest
+from process_helpers import Load, note, pid_at, process_kernel, streams_at
+from structlog.testing import capture_logs
+from support import eventually, new_seed
+
+pytestmark = pytest.mark.stress
+
+KILLS = int(os.environ.get("ESKERNEL_KILLS", "4"))
+"""How many workers are killed in each test."""
+VICTIMS = (0, 1)
+SPARED = 2
+
+
+@pytest.fixture(autouse=True)
+def _quiet_log():
+    with capture_logs():
+        yield
+
+
+def test_killed_workers_lose_nothing_and_no_other_worker_notices(sql_url):
+    seed = new_seed()
+    rng = random.Random(seed)
+    with process_kernel(sql_url, workers=3) as kernel:
+        spared = streams_at(kernel, SPARED, 3)
+        streams = [*spared, *(s for place in VICTIMS for s in streams_at(kernel, place, 3))]
+        with Load(kernel, streams, seed) as load:
+            for number in range(KILLS):
+                _kill_and_expect_service(kernel, rng.choice(VICTIMS), number, load)
+                load.go_on(rng.randrange(100))
+        load.check(sql_url)
+    assert load.errors_of(spared) == []
+
+
+def _kill_and_expect_service(kernel, place, number, load):
+    pid = pid_at(kernel, place)
+    os.kill(pid, signal.SIGKILL)
+    (stream,) = streams_at(kernel, place, 1)
+    kernel.dispatch(note(stream, 99, number, command_id=f"probe {number}"), timeout=5)
+    load.accepted.add((stream, 99, number))
+    eventually(lambda: pid_at(kernel, place) != pid)
