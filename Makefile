@@ -10,17 +10,23 @@ INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo demo-cluster test crash lint bench wheel clean
+.PHONY: help demo demo-cluster demo-processes demo-ray test crash lint bench wheel clean
 .SECONDARY:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.with-core ## see it run
 	$(RUN) scripts/demo.py
 
 demo-cluster: $(VENV)/.with-demo-cluster ## see a cluster lose a node at work
 	$(RUN) scripts/demo_cluster.py
+
+demo-processes: $(VENV)/.with-core ## see every core used, and a process lost at work
+	$(RUN) scripts/demo_processes.py
+
+demo-ray: $(VENV)/.with-demo-ray ## see a Ray cluster lose a node at work
+	$(RUN) scripts/demo_ray.py
 
 # The stress tests run without coverage: exceptions that arrive at any bytecode would arrive in
 # coverage's own, and it would hang.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import ray
@@ -89,33 +90,37 @@ class ShardActors:
         Raises:
             ray.exceptions.RayError: the actor has died meanwhile; Ray makes it anew.
         """
-        if not self._drain(index, MOVING, timeout, force=False):
+        actor = self.find(index)
+        answer = ray.get(
+            actor.drain.remote(MOVING, timeout, False), timeout=timeout + _ANSWER_WITHIN
+        )
+        if answer != DONE:
             return False
+        ray.kill(actor)
         self.make(index, node)
         return True
 
     def end(self, timeout: float) -> bool:
         """Drain and end all actors; return whether what was under way ended in time."""
-        ended = True
+        draining = []
         for index in range(self.shards):
-            try:
-                ended = self._drain(index, ENDED, timeout, force=True) and ended
-            except ValueError:
-                continue  # there is none
-            except ray.exceptions.RayError:
-                ray.kill(self.find(index))
-                ended = False
-        return ended
-
-    def _drain(self, index: int, why: bytes, timeout: float, *, force: bool) -> bool:
-        actor = self.find(index)
-        answer = ray.get(actor.drain.remote(why, timeout, force), timeout=timeout + _ANSWER_WITHIN)
-        if answer == DONE:
-            ray.kill(actor)
-        return bool(answer == DONE)
+            with suppress(ValueError):  # there is none
+                actor = self.find(index)
+                draining.append((actor, actor.drain.remote(ENDED, timeout, True)))
+        return all([_is_ended(*one, timeout) for one in draining])  # noqa: C419 - all of them
 
     def _name_of(self, index: int) -> str:
         return f"{self.name}/{index}"
+
+
+def _is_ended(actor: Any, draining: Any, timeout: float) -> bool:
+    """End an actor; return whether it was drained before."""
+    try:
+        drained: bool = ray.get(draining, timeout=timeout + _ANSWER_WITHIN) == DONE
+    except ray.exceptions.RayError:
+        drained = False
+    ray.kill(actor)
+    return drained
 
 
 def _place(ref: Any) -> str | None:

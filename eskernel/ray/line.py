@@ -21,8 +21,9 @@ from eskernel.remote.wire import frame_of
 
 MAX_PARTS: Final = 512
 """Requests in a frame; more would keep the first waiting for the last."""
-_FRESH: Final = 0.2
-"""Seconds after its last answer for which an actor is taken for the one to ask."""
+FRESH: Final = 0.2
+"""Seconds after its last answer for which an actor is taken for one that will answer again."""
+_NOTHING: Final = frame_of([])
 
 
 class Line:
@@ -32,14 +33,12 @@ class Line:
         actor: the handle.
         session: begun there.
         slot: whose calls are sent.
-        find: returns the present actor of the shard; raises if there is none.
     """
 
-    def __init__(self, actor: Any, session: bytes, slot: RaySlot, find: Callable[[], Any]) -> None:
+    def __init__(self, actor: Any, session: bytes, slot: RaySlot) -> None:
         self._actor = actor
         self._session = session
         self._slot = slot
-        self._find = find
         self._take: Callable[[int], list[bytes]] = lambda _: []
         self._wake: SimpleQueue[bool] = SimpleQueue()
         # Set by whoever wakes the sender, cleared by the sender before it looks: a call that is
@@ -81,29 +80,39 @@ class Line:
         return self._why
 
     def _send(self, frame: bytes) -> None:
-        if time.monotonic() - self._heard > _FRESH and not self._is_present():
-            self._refused(frame)
+        """Send a frame, and take the answers that its call brings.
+
+        After a while without any, nothing that could be lost is sent before the actor has
+        answered once more: then it lives, or is `Shard.drain`ed, which takes longer than `FRESH`.
+        """
+        stale = time.monotonic() - self._heard > FRESH
+        if (stale and not self._is_answered(_NOTHING, frame)) or not self._is_answered(frame):
             return
-        answer = ray.get(self._actor.frame.remote(self._session, frame))
-        if answer[:1] != DONE:
-            self._refused(frame)
-            return
-        self._hear(answer)
         if self._slot.is_waited_for():
             if self._poller is None:
                 self._start_polling()
             self._polls.put(True)
 
-    def _is_present(self) -> bool:
-        """Return whether this is still the shard's actor; what a dead one was sent is in doubt."""
-        try:
-            return bool(self._find() == self._actor)
-        except ValueError:
-            return False
+    def _is_answered(self, frame: bytes, kept: bytes = b"") -> bool:
+        """Send a frame; return False if it was refused, and then give back what it held.
 
-    def _refused(self, frame: bytes) -> None:
-        self._slot.give_back(frame)
+        Args:
+            frame: what is sent.
+            kept: what is given back if this fails in any way; the frame itself otherwise only if
+                nothing of it was begun.
+        """
+        try:
+            answer = ray.get(self._actor.frame.remote(self._session, frame))
+        except Exception:
+            if kept:
+                self._slot.give_back(kept)
+            raise
+        if answer[:1] == DONE:
+            self._hear(answer)
+            return True
+        self._slot.give_back(kept or frame)
         self._why = self._why or "its shard is being moved"
+        return False
 
     def _hear(self, answer: bytes) -> None:
         self._heard = time.monotonic()

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 0.002
 """Seconds that answers which are there wait for those that are not: a call each costs more."""
-_LOOK_AGAIN: Final = 0.001  # seconds
 
 
 class Session:
@@ -79,12 +78,6 @@ class Session:
     def drain(self, timeout: float) -> bool:
         """Return whether all commands have their outcome within so many seconds."""
         return self._host.drain(timeout)
-
-    def wait_until_fetched(self, timeout: float) -> None:
-        """Wait until the front has fetched all answers, but only so many seconds."""
-        deadline = time.monotonic() + timeout
-        while self._ready and time.monotonic() < deadline:
-            time.sleep(_LOOK_AGAIN)
 
     def close(self) -> None:
         """Await no more answers."""

@@ -116,7 +116,7 @@ class Tender:
         if answer is None:
             return None
         if answer == DONE:
-            return Line(actor, session, self.slot, lambda: self._actors.find(self._index))
+            return Line(actor, session, self.slot)
         if answer == ENDED:
             self._closed = True
             self.slot.close(ENDED_BY_SOMEBODY)
