@@ -22,7 +22,7 @@ import pytest
 import eskernel
 import eskernel_stores
 from domains import account_balances, bank_account, order
-from eskernel import Command, Kernel, Projection, errors
+from eskernel import Command, Kernel, ProcessKernel, Projection, ShardLeases, errors
 from eskernel_stores import MemoryStore
 from eskernel_stores.opening import ALLOWED
 
@@ -231,6 +231,20 @@ def test_the_table_of_a_projections_options_lists_each_with_its_default():
     rows = [(name, default) for name, default, _, _ in tables_under("Configuration")[1]]
     assert rows == [(f"`{option.name}`", as_written(option.default)) for option in options]
     assert module.name == "module"
+
+
+def test_the_table_of_a_process_kernels_options_lists_each_that_a_kernel_has_not():
+    of_a_kernel = inspect.signature(Kernel).parameters
+    _, *options = inspect.signature(ProcessKernel).parameters.values()
+    rows = [(name, default) for name, default, _, _ in tables_under("Configuration")[2]]
+    own = [one for one in options if one.name not in of_a_kernel]
+    assert rows == [(f"`{option.name}`", as_written(option.default)) for option in own]
+
+
+def test_the_table_of_shard_leases_lists_each_of_their_fields():
+    rows = [(name, default) for name, default, _, _ in table_under("Past one process")]
+    fields = inspect.signature(ShardLeases).parameters.values()
+    assert rows == [(f"`{field.name}`", as_written(field.default)) for field in fields]
 
 
 def test_the_table_of_stores_has_every_form_of_url_that_open_store_knows():
