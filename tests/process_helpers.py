@@ -111,7 +111,7 @@ def program(source: str, *arguments: str, **options: Any) -> subprocess.Popen[st
     """Start a Python program that can import what the tests can."""
     head = f"import sys; sys.path[:0] = {PATHS!r}\n"
     return subprocess.Popen(
-        [sys.executable, "-c", head + dedent(source), *arguments],
+        [sys.executable, "-W", "error", "-c", head + dedent(source), *arguments],
         text=True,
         **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | options,
     )

@@ -126,6 +126,10 @@ def be_quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
+def be_quiet_here() -> None:
+    """Do nothing: a worker on a thread of the tests' own process logs as the tests do."""
+
+
 def initialize() -> None:
     be_quiet()
     marks.append("initialized")

@@ -127,8 +127,9 @@ class Channel:
         self.close()
         if self._sender is not None and self._sender is not threading.current_thread():
             self._sender.join()
-        self._socket.close()
-        self._connection.close()
+        with self._closing:
+            self._socket.close()
+            self._connection.close()
 
     def abandon(self) -> None:
         """Close the descriptors in a forked child, without a word to the other end."""

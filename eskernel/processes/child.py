@@ -48,7 +48,6 @@ class Child:
     Attributes:
         pid: of the process.
         channel: the way to it.
-        heard: set when everything it has said was heard.
 
     Args:
         executable: of Python.
@@ -76,18 +75,18 @@ class Child:
                 raise
         self.pid = self._process.pid
         self.channel = Channel(own)
-        self.heard = threading.Event()
         # Held while ending: several threads may hear of the end.
         self._ending = threading.Lock()
 
     def prepare(self, setup: bytes) -> None:
-        """Have it import everything, and return when it has.
+        """Have it import everything and open its stores, and return when it has.
 
         Args:
             setup: packed.
 
         Raises:
             InvalidDomain, InvalidProjection, NotImportable: what it was told is wrong.
+            StoreUnavailable, ValueError, ModuleNotFoundError: a store cannot be opened.
             WorkerEnded: it is gone.
         """
         key = secrets.token_bytes(KEY_BYTES)

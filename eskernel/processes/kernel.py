@@ -19,7 +19,7 @@ from eskernel.contracts import Clock, Domain, Middleware
 from eskernel.errors import KernelStopped
 from eskernel.leasing import new_owner
 from eskernel.processes.child import Child
-from eskernel.processes.minding import Fleet, Place
+from eskernel.processes.fleet import Fleet, Place
 from eskernel.processes.running import Running
 from eskernel.projections import Projection
 from eskernel.remote.calls import Link

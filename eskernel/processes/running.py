@@ -14,8 +14,8 @@ from eskernel.actors.runtime import STOPPED
 from eskernel.actors.supervision import ChildSpec, Supervisor, stop_and_wait
 from eskernel.actors.tree import Node, children_of
 from eskernel.errors import KernelStopped
-from eskernel.processes.child import Child
-from eskernel.processes.minding import Fleet, Minder
+from eskernel.processes.fleet import Fleet
+from eskernel.processes.minding import Minder
 
 _START_PATIENCE: Final = 60.0  # seconds
 _LOOK_AGAIN: Final = 0.005  # seconds
@@ -59,7 +59,7 @@ class Running:
 
     def stop(self, timeout: float) -> bool:
         """End everything; return whether it ended in time."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout + _LAST_WORDS
         fleet = self.fleet
         children = fleet.end()
         for slot in self.slots:
@@ -70,12 +70,11 @@ class Running:
                 serving[child].stop(timeout)
             else:
                 child.channel.close()
-        ended = [self._end(child, deadline) for child in children]
+        ended = [child.end(max(0.0, deadline - time.monotonic())) for child in children]
         if self._root is not None:
             stop_and_wait(self._root, _LAST_WORDS)
-        for child, slot in serving.items():
-            child.heard.wait(_LAST_WORDS)
-            child.channel.dispose()
+        fleet.clear(_LAST_WORDS)
+        for slot in self.slots:
             slot.lose("the kernel was stopped")
         self.callbacks.close()
         if not all(ended):
@@ -89,9 +88,6 @@ class Running:
             return Node("kernel", ProcessSupervisor.__name__, root, alive=False, children=workers)
         children = children_of(root) + workers
         return Node("kernel", ProcessSupervisor.__name__, root, alive=True, children=children)
-
-    def _end(self, child: Child, deadline: float) -> bool:
-        return child.end(max(0.0, deadline - time.monotonic()) + _LAST_WORDS)
 
 
 class ProcessSupervisor(Supervisor):

@@ -8,19 +8,23 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from eskernel.actors.owning.options import ShardLeases
 from eskernel.actors.pool import run_job
 from eskernel.processes.channel import KEY_BYTES, Channel
 from eskernel.remote.failures import failure_to_fields
 from eskernel.remote.host import Host
-from eskernel.remote.opening import OpenKernel
+from eskernel.remote.opening import OpenKernel, OpenStores
 from eskernel.remote.paths import import_object
 from eskernel.remote.setup import Setup
 from eskernel.remote.wire import PLAIN, STOP, Wire, parts_of
+
+T = TypeVar("T")
 
 _LOOK_AGAIN: Final = 0.5
 """Seconds between two looks whether the parent is alive, or has sent a signal. Its socket tells
@@ -30,6 +34,8 @@ _RUNNERS: Final = 8
 _KEPT: Final = 0.001  # seconds that a reply is kept, for others to go with it
 _LEFT: Final = 2.0
 """Seconds that what is under way may take when there is nobody any more to say how long."""
+_LONGEST: Final = 5.0
+"""Seconds after which a process without a parent ends, whatever it waits for."""
 
 
 def main(descriptor: int, parent: int) -> None:
@@ -40,51 +46,70 @@ def main(descriptor: int, parent: int) -> None:
         parent: the parent's process id.
     """
     key = sys.stdin.buffer.read(KEY_BYTES)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all
     channel = Channel(socket.socket(fileno=descriptor))
     watch = threading.Thread(
         target=_watch, args=(channel, parent), name="eskernel-watch", daemon=True
     )
     watch.start()
+    status = 1
     try:
         channel.authenticate(key, first=False)
         worker = _prepared(channel)
+        if worker is not None:
+            worker.run()
+            status = 0
     except (EOFError, OSError):
-        os._exit(1)
-    if worker is None:
-        os._exit(1)
-    worker.run()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # threads of drivers may not end by themselves
+        pass  # the parent is gone, or has given it up
+    except BaseException:  # noqa: BLE001 - the end of this process
+        traceback.print_exc()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as the parent's are
+            stream.flush()
+    os._exit(status)  # threads of drivers may not end by themselves
 
 
 def _prepared(channel: Channel) -> Worker | None:
     """Return a worker whose kernel runs; None if it cannot be, which the parent was told."""
+    setup = Setup.unpacked(channel.receive())
+    ready = _attempt(channel, partial(_imported, setup))
+    if ready is None:
+        return None
+    wire, stores = ready
+    channel.send(PLAIN.pack(None))
+    leases = PLAIN.unpack(channel.receive())
+    opened = _attempt(channel, partial(_started, setup, leases, stores))
+    return None if opened is None else Worker(channel, opened, wire)
+
+
+def _imported(setup: Setup) -> tuple[Wire, OpenStores]:
+    if setup.initializer is not None:
+        import_object(setup.initializer)()
+    setup.check_imports()
+    return setup.wire(), OpenStores(setup)
+
+
+def _started(setup: Setup, leases: dict[str, Any] | None, stores: OpenStores) -> OpenKernel:
+    opened = OpenKernel(setup, None if leases is None else ShardLeases(**leases), stores)
+    opened.kernel.start()
+    return opened
+
+
+def _attempt(channel: Channel, step: Callable[[], T]) -> T | None:
+    """Return what a step returns; None if it fails, which the parent is told."""
     try:
-        setup = Setup.unpacked(channel.receive())
-        if setup.initializer is not None:
-            import_object(setup.initializer)()
-        setup.check_imports()
-        wire = setup.wire()
-        import_object(setup.opener)
-        channel.send(PLAIN.pack(None))
-        leases = PLAIN.unpack(channel.receive())
-        opened = OpenKernel(setup, None if leases is None else ShardLeases(**leases))
-        opened.kernel.start()
-    except (EOFError, OSError):
-        raise
+        return step()
     except BaseException as error:  # noqa: BLE001 - the parent's to raise
         channel.send(PLAIN.pack(failure_to_fields(error)))
         return None
-    return Worker(channel, opened, wire)
 
 
 def _watch(channel: Channel, parent: int) -> None:
-    """Close the channel when the parent is gone."""
+    """Close the channel when the parent is gone, and see that this process ends."""
     while os.getppid() == parent:
         time.sleep(_LOOK_AGAIN)
     channel.close()
+    time.sleep(_LONGEST)
+    os._exit(1)
 
 
 class Worker:
@@ -122,6 +147,7 @@ class Worker:
             if self._terminated:
                 self._terminated = False
                 self._reply(0, self._wire.pack_leaving())  # the parent ends what it sends
+            self._opened.kernel.start()  # once more, if it gave up
         deadline = time.monotonic() + self._patience
         self._host.drain(self._patience)
         self._opened.kernel.stop(max(0.0, deadline - time.monotonic()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from eskernel.ray.answers import DONE, ENDED, MOVING
 from eskernel.ray.shard import Shard
+from eskernel.remote.setup import Setup
 
 NAMESPACE: Final = "eskernel"
 _THREADS: Final = 100
@@ -51,6 +52,14 @@ class ShardActors:
     def find(self, index: int) -> Any:
         """Return the handle of a shard's actor; raises ValueError if there is none."""
         return ray.get_actor(self._name_of(index), namespace=NAMESPACE)
+
+    def any_is_there(self) -> bool:
+        """Return whether there is any of these actors."""
+        for index in range(self.shards):
+            with suppress(ValueError):
+                self.find(index)
+                return True
+        return False
 
     def make(self, index: int, node: str | None = None) -> Any:
         """Return the handle of a shard's actor, made if there is none.
@@ -141,6 +150,17 @@ def shards_of(name: str) -> int:
     except ValueError:
         return 0
     return int(ray.get(actor.count.remote(), timeout=_ANSWER_WITHIN))
+
+
+def check_reach(setup: Setup, addresses: Iterable[str]) -> None:
+    """Raise ValueError if a store is of one machine, and the nodes are of several."""
+    machines = sorted(set(addresses))
+    urls = (setup.event_store, setup.snapshot_store, setup.checkpoint_store)
+    if len(machines) > 1 and any(url and url.startswith("sqlite:") for url in urls):
+        raise ValueError(
+            f"an sqlite: store is for one machine, and the cluster has {', '.join(machines)}; "
+            "use a server, such as PostgreSQL"
+        )
 
 
 def nodes() -> dict[str, str]:

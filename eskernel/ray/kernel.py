@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
 import ray
 
@@ -18,7 +17,7 @@ from eskernel.actors.tree import Node
 from eskernel.contracts import Clock, Domain, Middleware
 from eskernel.errors import KernelStopped
 from eskernel.projections import Projection
-from eskernel.ray.actors import ShardActors, nodes, shards_of
+from eskernel.ray.actors import ShardActors, check_reach, nodes, shards_of
 from eskernel.ray.running import Running
 from eskernel.ray.shard import Terms
 from eskernel.ray.slot import RaySlot
@@ -297,13 +296,8 @@ class RayKernel(Front):
     def _actors(self) -> ShardActors:
         if not ray.is_initialized():
             ray.init(address=self._address)
-        present = nodes()
-        machines = sorted(set(present.values()))
-        if len(machines) > 1 and urlsplit(self._setup.event_store).scheme == "sqlite":
-            raise ValueError(
-                f"an sqlite: store is for one machine, and the cluster has {', '.join(machines)}; "
-                "use a server, such as PostgreSQL"
-            )
-        shards = self._count or shards_of(self._name) or int(ray.cluster_resources()["CPU"])
+        check_reach(self._setup, nodes().values())
+        cpus = int(ray.cluster_resources().get("CPU", 0))
+        shards = self._count or shards_of(self._name) or max(1, cpus)
         terms = Terms.of(self._name, shards, self._lease_seconds, self._setup)
         return ShardActors(self._name, shards, terms.packed(), self._placement, self._shard_options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -22,7 +23,9 @@ from eskernel.remote.wire import frame_of
 MAX_PARTS: Final = 512
 """Requests in a frame; more would keep the first waiting for the last."""
 FRESH: Final = 0.2
-"""Seconds after its last answer for which an actor is taken for one that will answer again."""
+"""Seconds after a frame that was answered for which an actor is taken to be there."""
+_LOOK_AGAIN: Final = 0.25
+"""Seconds between two looks at calls that wait for too long, while an answer is waited for."""
 _NOTHING: Final = frame_of([])
 
 
@@ -46,8 +49,11 @@ class Line:
         self._told = False
         self._polls: SimpleQueue[bool] = SimpleQueue()
         self._poller: threading.Thread | None = None
-        self._heard = time.monotonic()
+        self._asked = time.monotonic()  # when the last frame that was answered left
+        # Why it ends: set once, then nothing more is taken.
         self._why = ""
+        # Set for who cannot wait for what is under way.
+        self._hurried = False
 
     def start_sending(self, take: Callable[[int], list[bytes]], _: str) -> None:
         """Note where the requests come from; `run` sends them."""
@@ -60,8 +66,9 @@ class Line:
             self._wake.put(True)
 
     def close(self, why: str) -> None:
-        """Have `run` return, once the call that is under way has."""
+        """Have `run` return soon, whatever is under way."""
         self._why = self._why or why
+        self._hurried = True
         self._wake.put(False)
 
     def run(self) -> str:
@@ -69,6 +76,7 @@ class Line:
         try:
             while not self._why and self._wake.get():
                 self._told = False
+                self._make_sure()
                 while not self._why and (parts := self._take(MAX_PARTS)):
                     self._send(frame_of(parts))
         except Exception as error:  # noqa: BLE001 - whatever Ray raises; the slot sorts it out
@@ -77,46 +85,43 @@ class Line:
         self._polls.put(False)
         if self._poller is not None:
             self._poller.join()
+        if self._hurried:
+            with suppress(Exception):  # it may be gone, or Ray; else it forgets by itself
+                self._actor.leave.remote(self._session)
         return self._why
 
-    def _send(self, frame: bytes) -> None:
-        """Send a frame, and take the answers that its call brings.
+    def _make_sure(self) -> None:
+        """Before anything is taken that could be lost, have an actor answer that was silent.
 
-        After a while without any, nothing that could be lost is sent before the actor has
-        answered once more: then it lives, or is `Shard.drain`ed, which takes longer than `FRESH`.
+        Then it lives; and if it is being moved, it goes on to refuse frames for longer than this
+        answer counts. So an idle front is not left in doubt by an actor that was moved meanwhile.
         """
-        stale = time.monotonic() - self._heard > FRESH
-        if (stale and not self._is_answered(_NOTHING, frame)) or not self._is_answered(frame):
+        if time.monotonic() - self._asked > FRESH:
+            self._send(_NOTHING)
+
+    def _send(self, frame: bytes) -> None:
+        """Send a frame and take the answers that its call brings; or give it back, if refused."""
+        asked = time.monotonic()
+        answer = self._answer(self._actor.frame.remote(self._session, frame))
+        if answer[:1] != DONE:
+            self._slot.give_back(frame)
+            self._why = self._why or "its shard is being moved"
             return
+        self._asked = asked
+        self._slot.hear(answer[1:])
         if self._slot.is_waited_for():
             if self._poller is None:
                 self._start_polling()
             self._polls.put(True)
 
-    def _is_answered(self, frame: bytes, kept: bytes = b"") -> bool:
-        """Send a frame; return False if it was refused, and then give back what it held.
-
-        Args:
-            frame: what is sent.
-            kept: what is given back if this fails in any way; the frame itself otherwise only if
-                nothing of it was begun.
-        """
-        try:
-            answer = ray.get(self._actor.frame.remote(self._session, frame))
-        except Exception:
-            if kept:
-                self._slot.give_back(kept)
-            raise
-        if answer[:1] == DONE:
-            self._hear(answer)
-            return True
-        self._slot.give_back(kept or frame)
-        self._why = self._why or "its shard is being moved"
-        return False
-
-    def _hear(self, answer: bytes) -> None:
-        self._heard = time.monotonic()
-        self._slot.hear(answer[1:])
+    def _answer(self, ref: Any) -> bytes:
+        while True:
+            try:
+                return bytes(ray.get(ref, timeout=_LOOK_AGAIN))
+            except ray.exceptions.GetTimeoutError:
+                if self._hurried:
+                    raise
+                self._slot.expire()
 
     def _start_polling(self) -> None:
         self._poller = threading.Thread(target=self._poll, name="eskernel-poller", daemon=True)
@@ -125,11 +130,11 @@ class Line:
     def _poll(self) -> None:
         try:
             while self._polls.get():
-                while self._slot.is_waited_for():
-                    answer = ray.get(self._actor.poll.remote(self._session))
+                while self._slot.is_waited_for() and not self._hurried:
+                    answer = self._answer(self._actor.poll.remote(self._session))
                     if answer[:1] != DONE:
                         return
-                    self._hear(answer)
+                    self._slot.hear(answer[1:])
         except Exception as error:  # noqa: BLE001 - whatever Ray raises
             self.close(_described(error))
 

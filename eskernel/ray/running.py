@@ -63,9 +63,10 @@ class Running:
                 if tender.failure is not None:
                     raise tender.failure
             if time.monotonic() > deadline:
+                down = next(one.slot.down for one in self.tenders if not one.lives)
                 raise KernelStopped(
-                    f"its shards did not come up within {_START_PATIENCE:g} s; "
-                    "see that the cluster has nodes which can run them: `ray status`"
+                    f"its shards did not come up within {_START_PATIENCE:g} s, as {down}; "
+                    "see with `ray status` that the cluster has nodes which can run them"
                 )
             time.sleep(_LOOK_AGAIN)
         if self._every is not None:

@@ -22,8 +22,10 @@ from eskernel.remote.wire import PLAIN
 ENDED_BY_SOMEBODY: Final = "its shards were ended"
 _LOOK_AGAIN: Final = 0.05
 """Seconds between two looks at calls that wait for too long, and for an actor to come."""
-_MISSING: Final = 3.0
+_MISSING: Final = 1.0
 """Seconds after which somebody who moves a shard is taken for dead, and the shard made anew."""
+_STABLE: Final = 5.0
+"""Seconds after which an earlier failure counts no more."""
 _BACKOFF: Final = Backoff(first=0.05, longest=2.0)
 
 
@@ -87,7 +89,7 @@ class Tender:
                 continue
             if line is not None:
                 self._serve(line)
-                failed = 0 if time.monotonic() - begun > _MISSING else failed + 1
+                failed = 0 if time.monotonic() - begun > _STABLE else failed + 1
                 if failed > 1:
                     self._idle(_BACKOFF.delay(failed - 1, self._rng))
         self.slot.lose("the kernel was stopped")
@@ -118,15 +120,20 @@ class Tender:
         if answer == DONE:
             return Line(actor, session, self.slot)
         if answer == ENDED:
-            self._closed = True
-            self.slot.close(ENDED_BY_SOMEBODY)
+            self._end()
             return None
         if answer[:1] == FAILED:
-            raise fields_to_failure(PLAIN.unpack(answer[1:]), {})
+            self.failure = fields_to_failure(PLAIN.unpack(answer[1:]), {})
+            raise self.failure
         self._idle(_LOOK_AGAIN)  # it is being moved
         return None
 
     def _found(self) -> Any:
+        """Return the actor's handle; None if there is none just now, and none any more if ended.
+
+        One that is missing is being moved. If that takes too long, who moves it is dead; unless
+        there are no others either.
+        """
         try:
             actor = self._actors.find(self._index)
         except ValueError:
@@ -134,9 +141,16 @@ class Tender:
             self._missing_since = self._missing_since or now
             if now - self._missing_since < _MISSING:
                 return None
+            if not self._actors.any_is_there():
+                self._end()
+                return None
             actor = self._actors.make(self._index)
         self._missing_since = None
         return actor
+
+    def _end(self) -> None:
+        self._closed = True
+        self.slot.close(ENDED_BY_SOMEBODY)
 
     def _awaited(self, ref: Any) -> bytes | None:
         """Return an answer, however long it takes; None when closed."""
@@ -153,7 +167,6 @@ class Tender:
             time.sleep(min(_LOOK_AGAIN, seconds))
 
     def _note(self, error: Exception, failed: int) -> None:
-        self.failure = error
         self.slot.down = f"its shard cannot be opened: {error}"
         if failed == 1:
             log_safely("warning", "shard_not_opened", shard=self._index, reason=error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 from eskernel.actors.owning.options import ShardLeases
@@ -11,6 +11,39 @@ from eskernel.kernel import Kernel
 from eskernel.projections import Projection
 from eskernel.remote.paths import import_object, importing
 from eskernel.remote.setup import Setup
+
+
+class OpenStores:
+    """The stores of a setup, each opened once.
+
+    Args:
+        setup: names them.
+
+    Raises:
+        NotImportable: there is no such opener.
+        ValueError, ModuleNotFoundError, StoreUnavailable, CorruptStore: a store cannot be opened.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._stores: dict[str, Any] = {}
+        self._closing = ExitStack()
+        open_store = import_object(setup.opener)
+        urls = [setup.event_store, setup.snapshot_store, setup.checkpoint_store]
+        urls += [url for _, url, _ in setup.projections.values()]
+        try:
+            for url in dict.fromkeys(url for url in urls if url is not None):
+                self._stores[url] = self._closing.enter_context(closing(open_store(url)))
+        except BaseException:
+            self.close()
+            raise
+
+    def store(self, url: str | None) -> Any:
+        """Return the store of a URL; None for None."""
+        return None if url is None else self._stores[url]
+
+    def close(self) -> None:
+        """Close them."""
+        self._closing.close()
 
 
 class OpenKernel:
@@ -22,48 +55,44 @@ class OpenKernel:
     Args:
         setup: what to make.
         shard_leases: the kernel's.
+        stores: of the setup, if they are open already.
 
     Raises:
         InvalidDomain, InvalidProjection, NotImportable: as the setup.
         ValueError, ModuleNotFoundError, StoreUnavailable, CorruptStore: a store cannot be opened.
     """
 
-    def __init__(self, setup: Setup, shard_leases: ShardLeases | None = None) -> None:
-        self._stores: dict[str, Any] = {}
-        self._closing = ExitStack()
-        self._open = import_object(setup.opener)
+    def __init__(
+        self,
+        setup: Setup,
+        shard_leases: ShardLeases | None = None,
+        stores: OpenStores | None = None,
+    ) -> None:
+        self._stores = OpenStores(setup) if stores is None else stores
+        store = self._stores.store
         try:
             self.kernel = Kernel(
                 setup.modules(),
-                self._store(setup.event_store),
-                self._store(setup.snapshot_store),
+                store(setup.event_store),
+                store(setup.snapshot_store),
                 projections={
                     name: self._projection(name, *given)
                     for name, given in setup.projections.items()
                 },
-                checkpoint_store=self._store(setup.checkpoint_store),
+                checkpoint_store=store(setup.checkpoint_store),
                 middleware=[import_object(path) for path in setup.middleware],
                 clock=None if setup.clock is None else import_object(setup.clock),
                 **setup.options,
                 shard_leases=shard_leases,
             )
         except BaseException:
-            self._closing.close()
+            self.close()
             raise
 
     def close(self) -> None:
         """Close the stores."""
-        self._closing.close()
-
-    def _store(self, url: str | None) -> Any:
-        """Return the store a URL names, each once; None for None."""
-        if url is None:
-            return None
-        if url not in self._stores:
-            self._stores[url] = self._open(url)
-            self._closing.callback(self._stores[url].close)
-        return self._stores[url]
+        self._stores.close()
 
     def _projection(self, name: str, path: str, url: str | None, options: Any) -> Projection:
         module = importing(f"projection {name!r}", path, InvalidProjection)
-        return Projection(module, self._store(url), **options)
+        return Projection(module, self._stores.store(url), **options)

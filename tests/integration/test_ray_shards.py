@@ -16,6 +16,7 @@ from eskernel.errors import NotOwner, StoreUnavailable
 pytest.importorskip("ray", reason="ray has no wheel for this Python")
 
 from eskernel.actors.aggregate.replies import WaitedReply
+from eskernel.ray.actors import check_reach
 from eskernel.ray.answers import BUSY, DONE, FAILED, MOVING, STRANGE
 from eskernel.ray.balance import moves
 from eskernel.ray.shard import Shard, Terms
@@ -203,6 +204,13 @@ def test_a_slot_sends_first_what_was_refused_and_in_order(open_shard):
     slot.post(calls[3])
     assert [parts_of(frame_of([part]))[0][0] for part in slot._take(10)] == [1, 2, 3, 4]
     assert [call.tries for call in calls] == [1, 1, 1, 1]
+
+
+def test_a_store_of_one_machine_is_refused_on_several():
+    check_reach(setup_of("sqlite:///events.db"), ["10.0.0.1", "10.0.0.1"])
+    check_reach(setup_of("memory:"), ["10.0.0.1", "10.0.0.2"])
+    with pytest.raises(ValueError, match="one machine, and the cluster has"):
+        check_reach(setup_of("sqlite:///events.db"), ["10.0.0.2", "10.0.0.1"])
 
 
 # The balance.

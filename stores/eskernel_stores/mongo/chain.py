@@ -31,7 +31,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from pymongo.errors import BulkWriteError
 
@@ -40,14 +40,13 @@ from eskernel_stores.batching import Prepared, Round, Written
 from eskernel_stores.heads import Head
 from eskernel_stores.mongo.database import Database, Documents
 from eskernel_stores.mongo.documents import marker
+from eskernel_stores.mongo.failures import DUPLICATE
 from eskernel_stores.mongo.frontier import Frontier
 from eskernel_stores.mongo.guards import Guards
 from eskernel_stores.mongo.schema import EVENTS
 from eskernel_stores.mongo.streams import Streams
 from eskernel_stores.mongo.turns import Turns
 from eskernel_stores.mongo.writing import Writing
-
-_DUPLICATE: Final = 11000  # what a server calls an insert that a unique index refuses
 
 
 class Chain:
@@ -201,7 +200,7 @@ class Chain:
                 if error.details["writeConcernErrors"]:
                     raise
                 (refused,) = error.details["writeErrors"]
-                if refused["code"] != _DUPLICATE:
+                if refused["code"] != DUPLICATE:
                     raise
                 return refused["index"], "_id" in refused["keyPattern"]
         return len(documents), None

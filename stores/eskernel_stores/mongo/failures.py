@@ -28,6 +28,9 @@ from eskernel.errors import CorruptStore, EskernelError, NotStorable, StoreUnava
 
 CLOSED: Final = "the store is closed; open it again"
 
+DUPLICATE: Final = 11000
+"""What a server calls an insert that a unique index refuses."""
+
 _WRITES: Final = frozenset({"insert", "update", "delete", "findAndModify", "bulkWrite"})
 _REFUSED: Final = frozenset({10107, 13435})
 """NotWritablePrimary and NotPrimaryNoSecondaryOk: said before a server does anything."""

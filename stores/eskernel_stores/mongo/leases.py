@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 
 from pymongo.errors import AutoReconnect, BulkWriteError
 
 from eskernel.values import Lease
 from eskernel_stores.mongo import lease_updates as updates
 from eskernel_stores.mongo.database import Database, Document, Pipeline
+from eskernel_stores.mongo.failures import DUPLICATE
 
 
 class MongoLeases:
@@ -85,8 +85,14 @@ class MongoLeases:
         """Make documents for the names that have none."""
         found = self._find_all(names)
         new = [self._names.new(name) for name in names if name not in found]
-        with self._database.translating(writing=False), suppress(BulkWriteError):
-            self._names.collection().insert_many(new, ordered=False)
+        if not new:
+            return  # others have made them
+        with self._database.translating(writing=False):
+            try:
+                self._names.collection().insert_many(new, ordered=False)
+            except BulkWriteError as error:
+                if {one["code"] for one in error.details["writeErrors"]} != {DUPLICATE}:
+                    raise
 
     def _find_all(self, names: Sequence[str]) -> dict[str, Document]:
         """Return the documents of names, without checkpoints."""
