@@ -46,7 +46,7 @@ def show(url: str) -> None:
         steps.wait_for_some(quoting)
         kill_a_worker(kernel)
         steps.wait_for_some(quoting)
-        steps.show_restarted(kernel.tree(max_aggregates=1))
+        steps.show_restarted(kernel)
         books = steps.stop_quoting(kernel, quoting)
     steps.count_stored(url, quoting, books)
 

@@ -18,7 +18,6 @@ from demo_screen import block, fact, failed, heading, print_anywhere, title
 
 from domains import pricing
 from eskernel import Event, Kernel
-from eskernel.actors.tree import Node
 from eskernel.errors import EskernelError
 from eskernel.remote.front import Front
 from eskernel_stores import MemoryStore, open_store
@@ -119,11 +118,17 @@ def count_stored(url: str, quoting: Quoting, books: Books) -> None:
     check("quotes in the books", sum(book.quotes for book in books.values()), stored.total())
 
 
-def show_restarted(tree: Node) -> None:
+def show_restarted(kernel: Front) -> None:
     """Show the supervision tree, of the kernels in it only one that was started again."""
-    (chosen, *_) = [node for node in tree.children if node.restarts]
-    below = [node if node is chosen else replace(node, children=()) for node in tree.children]
+    wait_until("a restart is counted", lambda: restarted(kernel), TIMEOUT)
+    tree, (chosen, *_) = kernel.tree(max_aggregates=1), restarted(kernel)
+    below = [node if node.name == chosen else replace(node, children=()) for node in tree.children]
     block(str(replace(tree, children=tuple(below))))
+
+
+def restarted(kernel: Front) -> list[str]:
+    """Return the names of what was started again, right below the root."""
+    return [node.name for node in kernel.tree().children if node.restarts]
 
 
 def books_of(kernel: Kernel | Front) -> Books:

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
-_SMALL = {"object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.1"}
+_SMALL = {"object_store_memory": 80 * 2**20}
 _SOON = {  # a node that is silent for two seconds is dead
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
@@ -10,7 +11,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
@@ -45,7 +45,8 @@ Note = tuple[str, int, int]
 
 
 def process_kernel(url: str, **options: Any) -> ProcessKernel:
-    return ProcessKernel({TYPE: process_ledger}, url, **{"workers": 2, "spares": 1} | options)
+    known = {"workers": 2, "initializer": "process_initializers:quiet"}
+    return ProcessKernel({TYPE: process_ledger}, url, **known | options)
 
 
 def note(stream: str, by: int, n: int, **options: Any) -> Command:
@@ -91,11 +92,10 @@ def pid_at(kernel: ProcessKernel, place: int) -> int:
     return child.pid
 
 
-def streams_at(kernel: ProcessKernel, place: int, count: int) -> list[str]:
+def streams_at(kernel: ProcessKernel, place: int, count: int, prefix: str = "s") -> list[str]:
     """Return names of streams that one worker serves."""
-    names = (f"s{number}" for number in range(10_000))
-    found = [name for name in names if place_of(kernel, name) == place]
-    return found[:count]
+    names = (f"{prefix}{number}" for number in itertools.count())
+    return list(itertools.islice((one for one in names if place_of(kernel, one) == place), count))
 
 
 def all_gone(processes: Iterable[psutil.Process], timeout: float = 10) -> None:
@@ -115,6 +115,29 @@ def program(source: str, *arguments: str, **options: Any) -> subprocess.Popen[st
         text=True,
         **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE} | options,
     )
+
+
+class in_thread:
+    """A call on a thread of its own; calling this returns what it did, or raises it."""
+
+    def __init__(self, function):
+        self._outcome = []
+        self._function = function
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            self._outcome.append((self._function(), None))
+        except Exception as error:
+            self._outcome.append((None, error))
+
+    def __call__(self):
+        self._thread.join(30)
+        value, error = self._outcome[0]
+        if error is not None:
+            raise error
+        return value
 
 
 # A load.
@@ -183,7 +206,7 @@ class Load:
         allowed = (StoreUnavailable, DispatchTimeout, KernelStopped, AggregateCrashed)
         odd = [error for _, _, error in self.errors if not isinstance(error, allowed)]
         assert odd == []
-        check_stored(url, self.accepted, self.unknown, self.refused)
+        check_stored(url, self._streams, self.accepted, self.unknown, self.refused)
         check_states(self._kernel, url, self._streams)
 
     def _work(self, index: int) -> None:
@@ -260,12 +283,14 @@ def stored(url: str) -> list[Any]:
 
 def check_stored(
     url: str,
+    streams: Iterable[str],
     accepted: set[Note],
     unknown: set[Note] = frozenset(),
     refused: set[Note] = frozenset(),
 ) -> None:
-    """Check what is stored against what callers were told."""
-    events = stored(url)
+    """Check what is stored of some streams against what callers were told."""
+    chosen = set(streams)
+    events = [event for event in stored(url) if event.stream_id[1] in chosen]
     notes = Counter((e.stream_id[1], e.payload["by"], e.payload["n"]) for e in events)
     assert [one for one, count in notes.items() if count > 1] == [], "stored twice"
     assert accepted - set(notes) == set(), "accepted, not stored"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from eskernel import Event
-from remote_domain import TYPE, Noted
+from remote_domain import TYPE, Level, Noted
 
 version = 1
 aggregate_types = {TYPE}
-types = (Noted,)
+types = (Noted, Level)
 
 
 def init() -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import logging
 import os
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import structlog
 
 from eskernel import Command, Rejected
+from eskernel_stores import open_store
 
 TYPE = "probe"
 version = "1"
@@ -143,6 +143,15 @@ def initialize_fatally() -> None:
     os._exit(7)
 
 
+def without_extra(url: str) -> Any:
+    raise ModuleNotFoundError("the store needs an extra")
+
+
+def open_own(url: str) -> Any:
+    """Open a store by a URL of one's own kind."""
+    return open_store(url.replace("own:", "sqlite:///", 1))
+
+
 def length(state: Any) -> int:
     """A function of a module, for projections to be read with."""
     return len(state)
@@ -155,7 +164,3 @@ def where(state: Any) -> int:
 
 def lookup(state: Any) -> Any:
     return {}["nothing"]
-
-
-def thread_count(state: Any) -> int:
-    return threading.active_count()

@@ -1,4 +1,7 @@
-"""RayKernel: what a service embeds that needs more than one machine."""
+"""RayKernel: what a service embeds that needs more than one machine.
+
+Longer than most modules: it is a public face with its documentation.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ from eskernel.errors import KernelStopped
 from eskernel.projections import Projection
 from eskernel.ray.actors import ShardActors, check_reach, nodes, shards_of
 from eskernel.ray.running import Running
-from eskernel.ray.shard import Terms
 from eskernel.ray.slot import RaySlot
+from eskernel.ray.terms import Terms
 from eskernel.remote.calls import Link
 from eskernel.remote.front import Front
 from eskernel.remote.setup import OPENER, Setup

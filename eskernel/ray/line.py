@@ -108,7 +108,7 @@ class Line:
             self._why = self._why or "its shard is being moved"
             return
         self._asked = asked
-        self._slot.hear(answer[1:])
+        self._slot.hear_and_gather(answer[1:])
         if self._slot.is_waited_for():
             if self._poller is None:
                 self._start_polling()

@@ -8,8 +8,7 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final
 
 import ray
 
@@ -18,6 +17,7 @@ from eskernel.actors.pool import Job, run_job
 from eskernel.leasing import new_owner
 from eskernel.ray.answers import BUSY, DONE, FAILED, MOVING, STRANGE
 from eskernel.ray.session import Session
+from eskernel.ray.terms import Terms
 from eskernel.remote.failures import failure_to_fields
 from eskernel.remote.opening import OpenKernel
 from eskernel.remote.paths import import_object
@@ -33,55 +33,6 @@ _RUNNERS: Final = 8
 _LINGER: Final = 0.5
 """Seconds for which a drained shard still answers. So fronts fetch their last answers, and whoever
 has heard of it within `FRESH` is refused by it, rather than left without an answer."""
-
-
-class Terms(NamedTuple):
-    """What all shards of a name and all their fronts must have in common.
-
-    Attributes:
-        name: of the set of shards.
-        shards: how many there are.
-        lease_seconds: how long a shard's lease in the event store is valid.
-        release: of eskernel.
-        setup: `Setup.packed`.
-    """
-
-    name: str
-    shards: int
-    lease_seconds: float
-    release: str
-    setup: bytes
-
-    @classmethod
-    def of(cls, name: str, shards: int, lease_seconds: float, setup: Setup) -> Self:
-        """Return the terms of a front of this release."""
-        return cls(name, shards, lease_seconds, release(), setup.packed())
-
-    def packed(self) -> bytes:
-        """Return them as bytes."""
-        return PLAIN.pack(tuple(self), "terms")
-
-    @classmethod
-    def unpacked(cls, data: bytes) -> Self:
-        """Return what was packed."""
-        return cls(*PLAIN.unpack(data))
-
-    def check(self, others: Terms) -> None:
-        """Raise ValueError if a front comes with others."""
-        different = [name for name in self._fields if getattr(self, name) != getattr(others, name)]
-        if different:
-            raise ValueError(
-                f"the shards {self.name!r} run already, with another {' and '.join(different)}; "
-                "pass what they were made with, or another name, or end them with end_shards()"
-            )
-
-
-def release() -> str:
-    """Return the release of eskernel; empty in a checkout that is not installed."""
-    try:
-        return version("eskernel")
-    except PackageNotFoundError:
-        return ""
 
 
 class Shard:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 from eskernel.remote.slot import Slot
 from eskernel.remote.wire import WITHDRAWAL, parts_of
+
+_MOST: Final = 0.8
+"""Share of the callers that are waited for; some do not come back, or take their time."""
+_GATHER: Final = 0.001
+"""Seconds they are waited for at most, which is about what a call costs."""
+_LOOK_AGAIN: Final = 0.0001  # seconds
 
 
 class RaySlot(Slot):
@@ -24,3 +33,18 @@ class RaySlot(Slot):
             if call is not None:
                 call.tries -= 1
                 self._waiting.appendleft(call)
+
+    def hear_and_gather(self, frame: bytes) -> None:
+        """Take the replies of a frame, and wait a moment for the callers to call again.
+
+        Else those that wait meanwhile would go first and these next, in two halves, at twice the
+        cost. One who calls alone is not waited for, nor anybody while there are answers to come.
+        """
+        waiting, sent = len(self._waiting), len(self._sent)
+        self.hear(frame)
+        wanted = waiting + _MOST * sent
+        until = time.monotonic() + _GATHER
+        while sent > 1 and not self._sent and len(self._waiting) < wanted:
+            if time.monotonic() > until:
+                break
+            time.sleep(_LOOK_AGAIN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -83,6 +85,27 @@ def mongo() -> Iterator[StoreServer]:
     """Run the tests' server that speaks MongoDB's protocol, and syncs to disk."""
     with closing(_of_the_tests("mongo_server").MongoServer()) as server:
         yield server.start()
+
+
+@contextmanager
+def local_ray() -> Iterator[None]:
+    """Run a Ray on this machine, which only this process and its own can talk to."""
+    ray = import_module("ray")
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    with folder() as place:
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            configure_logging=False,
+            object_store_memory=80 * 2**20,
+            _temp_dir=str(place),
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _of_the_tests(module: str) -> Any:

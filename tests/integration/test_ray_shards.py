@@ -19,8 +19,9 @@ from eskernel.actors.aggregate.replies import WaitedReply
 from eskernel.ray.actors import check_reach
 from eskernel.ray.answers import BUSY, DONE, FAILED, MOVING, STRANGE
 from eskernel.ray.balance import moves
-from eskernel.ray.shard import Shard, Terms
+from eskernel.ray.shard import Shard
 from eskernel.ray.slot import RaySlot
+from eskernel.ray.terms import Terms
 from eskernel.remote.calls import Call
 from eskernel.remote.failures import fields_to_failure
 from eskernel.remote.setup import OPENER, Setup

@@ -43,6 +43,6 @@ def _kill_and_expect_service(kernel, place, number, load):
     pid = pid_at(kernel, place)
     os.kill(pid, signal.SIGKILL)
     (stream,) = streams_at(kernel, place, 1)
-    kernel.dispatch(note(stream, 99, number, command_id=f"probe {number}"), timeout=5)
+    kernel.dispatch(note(stream, 99, number, command_id=f"probe {number}"), timeout=20)
     load.accepted.add((stream, 99, number))
     eventually(lambda: pid_at(kernel, place) != pid)

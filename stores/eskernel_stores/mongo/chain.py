@@ -70,7 +70,8 @@ class Chain:
         # known for certain: while an insert is under way, and after one that failed.
         self._end: int | None = None
         self._guards = Guards(database)
-        self._frontier = Frontier(database, self._guards)  # guarded by the lock, but for reading
+        # Guarded by the lock, too; its `last_event` looks at nothing but the database.
+        self._frontier = Frontier(database, self._guards)
         self._turns = Turns(database)
 
     def write(self, round: Round) -> Written:

@@ -44,8 +44,8 @@ class MongoLeases:
         found = self._find_all(names)
         self.mark(one for one in found.values() if one["owner"] == owner)
         return [
-            updates.shown(found[name])
-            if found[name]["owner"] is not None
+            updates.shown(one)
+            if (one := found.get(name)) is not None and one["owner"] is not None
             else self.acquire(name, owner, seconds)  # another had it, and gave it back meanwhile
             for name in names
         ]

@@ -37,7 +37,9 @@ class MongoStore:
     The collections are made on first use. Any number of stores, in any number of processes, may
     share them. What is acknowledged is in the journals of a majority of the servers.
 
-    An append is one document, which MongoDB limits to 16 MB.
+    An append is one document, which MongoDB limits to 16 MB. One that depends on a lease costs no
+    more than others, but for the first. Whoever takes leases of which appends have depended leaves
+    a gap of one position in the log.
 
     A primary that was deposed takes some seconds to notice, and may answer readers from its old
     state meanwhile. Nothing can be appended there, and an append that was decided on such an answer

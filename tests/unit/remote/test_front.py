@@ -257,18 +257,19 @@ def test_a_parked_event_can_be_retried_or_discarded(front, name, tmp_path):
     first, second = (front.dispatch(note(name, f"fail if {flag}")) for _ in range(2))
     projection = front.projection("counts")
     projection.wait_for(second.position, timeout=WITHIN)
-    assert [one.position for one in projection.parked] == [first.position, second.position]
-    assert projection.parked[0].stream_id == (TYPE, name)
-    assert "ZeroDivisionError" in projection.parked[0].error
+    mine = {first.position, second.position}
+    (one, _) = [one for one in projection.parked if one.position in mine]
+    assert one.stream_id == (TYPE, name)
+    assert "ZeroDivisionError" in one.error
     with pytest.raises(RemoteFailure, match="ZeroDivisionError"):
         projection.retry(first.position)
     flag.unlink()
     projection.retry(first.position)
     projection.discard(second.position)
-    assert projection.parked == ()
+    eventually(lambda: not mine & {one.position for one in projection.parked})
     audit = front.audit("counts")
     assert audit.complete
-    assert audit.discarded == (second.position,)
+    assert second.position in audit.discarded
     front.projection("stopping").resume()
 
 
@@ -285,8 +286,9 @@ def test_a_projection_is_built_anew_and_rolled_back(front, name):
     before = projection.state["count"]
     projection.rebuild()
     eventually(lambda: projection.rebuilding is None, WITHIN)
-    assert projection.state["count"] == before
+    assert projection.state["count"] >= before, "what was discarded is handled again"
     projection.rollback()
+    eventually(lambda: projection.state["count"] == before, WITHIN)
     with pytest.raises(ProjectionBusy):
         projection.cancel_rebuild()
 
@@ -335,3 +337,4 @@ def test_what_a_worker_took_along_is_told(monkeypatch, tmp_path):
         assert lost.value.outcome_unknown
         go.touch()
         worker.ended()
+        worker.channel.dispose()

@@ -4,10 +4,9 @@ from eskernel_stores.mongo.large.documents import (
     INLINE,
     TOGETHER,
     LargeDocuments,
-    Missing,
     Parts,
-    TooLarge,
 )
+from eskernel_stores.mongo.large.failures import Missing, TooLarge
 from eskernel_stores.mongo.large.values import Large
 
 __all__ = ["INLINE", "TOGETHER", "Large", "LargeDocuments", "Missing", "Parts", "TooLarge"]

@@ -29,6 +29,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from eskernel.errors import StoreUnavailable
 from eskernel_stores.mongo.database import Database, Document, Documents, Pipeline
+from eskernel_stores.mongo.large.failures import Missing, TooLarge
 from eskernel_stores.mongo.large.updates import PATIENCE, announced, announcing, pointing
 from eskernel_stores.mongo.large.values import Large, LargeValues
 
@@ -43,22 +44,6 @@ _TOO_LARGE: Final = (10334, 17419, 17420)
 
 Parts: TypeAlias = tuple[bytes, ...]
 """A value, as the bytes of each of its fields."""
-
-
-class TooLarge(Exception):
-    """The document would be larger than the server takes; nothing was changed."""
-
-
-class Missing(Exception):
-    """Pieces of an entry's value are missing.
-
-    Attributes:
-        entry: the entry.
-    """
-
-    def __init__(self, entry: Document) -> None:
-        super().__init__(f"pieces of {entry} are missing")
-        self.entry = entry
 
 
 class LargeDocuments:
@@ -166,7 +151,7 @@ class LargeDocuments:
             self.collection().insert_one(self.new(key))
 
     def new(self, key: str) -> Document:
-        """Return a document without entries, to be inserted."""
+        """Return a document to be inserted."""
         return {"_id": key, **self._empty}
 
     def replace(

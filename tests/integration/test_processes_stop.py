@@ -1,0 +1,73 @@
+"""A ProcessKernel that is stopped: what is under way ends, and nothing is left."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from process_helpers import (
+    descriptors,
+    has_begun,
+    in_thread,
+    note,
+    process_kernel,
+    streams_at,
+    waiting,
+    workers_of,
+)
+from structlog.testing import capture_logs
+from support import eventually, is_alive
+
+from eskernel.errors import KernelStopped
+
+STREAMS = [f"s{number}" for number in range(8)]
+
+
+@pytest.fixture(autouse=True)
+def _quiet_log():
+    with capture_logs():
+        yield
+
+
+def test_stop_waits_for_what_is_under_way(sqlite_url, tmp_path):
+    kernel = process_kernel(sqlite_url).start()
+    path = tmp_path / "go-on"
+    held = [kernel.submit(waiting(stream, path.with_name(stream))) for stream in STREAMS]
+    eventually(lambda: all(has_begun(path.with_name(stream)) for stream in STREAMS))
+    held += [kernel.submit(note(stream, 0, n)) for stream in STREAMS for n in range(20)]
+    stopped = in_thread(lambda: kernel.stop(20))
+    with pytest.raises(KernelStopped):
+        eventually(lambda: kernel.dispatch(note("late", 1, 0)) and False)
+    for stream in STREAMS:
+        path.with_name(stream).touch()
+    assert stopped() is True
+    outcomes = [future.exception(0) for future in held]
+    answered = [error for error in outcomes if not isinstance(error, KernelStopped)]
+    assert answered == [None] * len(answered)
+    assert len(answered) >= len(STREAMS)
+
+
+def test_stop_kills_a_worker_that_hangs_and_the_kernel_starts_again(sqlite_url, tmp_path):
+    kernel = process_kernel(sqlite_url).start()
+    workers = workers_of()
+    held = [kernel.submit(waiting(s, tmp_path / s)) for s in ("s0", *streams_at(kernel, 0, 3))]
+    eventually(lambda: has_begun(tmp_path / "s0"))
+    assert kernel.stop(0.1) is False
+    for future in held:
+        error = future.exception(0)
+        assert getattr(error, "outcome_unknown", isinstance(error, KernelStopped)), error
+    assert not any(map(is_alive, workers))
+    with kernel:
+        assert kernel.dispatch(note("s0", 0, 1)).sequence == 1
+
+
+def test_rounds_of_start_and_stop_leave_nothing(sqlite_url):
+    kernel = process_kernel(sqlite_url, workers=1)
+    with kernel:  # what Python itself keeps after the first
+        kernel.dispatch(note("s0", 0, 0))
+    before = (descriptors(), threading.active_count())
+    for n in range(1, 6):
+        with kernel:
+            assert kernel.dispatch(note("s0", 0, n)).sequence == n + 1
+        assert workers_of() == []
+    eventually(lambda: (descriptors(), threading.active_count()) <= before)
