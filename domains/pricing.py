@@ -15,7 +15,7 @@ from eskernel import Command, Rejected
 
 version = 1
 
-_STEPS = 120
+_STEPS = 128
 _DAYS_A_YEAR = 365
 _LIMITS = {  # within them, every node of the tree has probabilities between 0 and 1
     "spot": (1, 10**9),

@@ -117,6 +117,14 @@ def program(source: str, *arguments: str, **options: Any) -> subprocess.Popen[st
     )
 
 
+def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what a function returns, or the exception it raises."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return error
+
+
 class in_thread:
     """A call on a thread of its own; calling this returns what it did, or raises it."""
 
@@ -205,7 +213,7 @@ class Load:
         assert not any(thread.is_alive() for thread in self._threads), "a call hangs"
         allowed = (StoreUnavailable, DispatchTimeout, KernelStopped, AggregateCrashed)
         odd = [error for _, _, error in self.errors if not isinstance(error, allowed)]
-        assert odd == []
+        assert odd == [], odd
         check_stored(url, self._streams, self.accepted, self.unknown, self.refused)
         check_states(self._kernel, url, self._streams)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from eskernel import Event
 from remote_domain import TYPE, Level, Noted
+
+from eskernel import Event
 
 version = 1
 aggregate_types = {TYPE}

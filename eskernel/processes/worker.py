@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from eskernel.actors.owning.options import ShardLeases
-from eskernel.actors.pool import run_job
 from eskernel.processes.channel import KEY_BYTES, Channel
+from eskernel.processes.relief import Relief
 from eskernel.remote.failures import failure_to_fields
 from eskernel.remote.host import Host
 from eskernel.remote.opening import OpenKernel, OpenStores
@@ -131,6 +131,7 @@ class Worker:
         # sender are begun in order. What it must run it runs after that, and another one reads.
         self._reading = threading.Lock()
         self._mine = _Mine()
+        self._relief = Relief(channel.flush)
         self._over = threading.Event()
         self._terminated = False
         self._patience = _LEFT
@@ -140,6 +141,7 @@ class Worker:
         signal.signal(signal.SIGTERM, self._terminate)
         self._channel.send(PLAIN.pack(None))
         self._channel.start_sending(self._take, "eskernel-sender")
+        self._relief.start()
         for number in range(_RUNNERS):
             name = f"eskernel-runner-{number}"
             threading.Thread(target=self._serve, name=name, daemon=True).start()
@@ -152,6 +154,7 @@ class Worker:
         self._host.drain(self._patience)
         self._opened.kernel.stop(max(0.0, deadline - time.monotonic()))
         self._host.close()
+        self._relief.close()
         self._opened.close()
         self._channel.finish(_LEFT)
 
@@ -181,8 +184,7 @@ class Worker:
         """Decide commands on this thread, and send the replies together."""
         mine = self._mine
         mine.replies_since = time.monotonic()
-        for run in runs:
-            run_job(run)
+        self._relief.run(runs)
         mine.replies_since = None
         self._channel.flush()
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from eskernel.errors import KernelStopped
 from eskernel.ray.answers import DONE, ENDED, MOVING
 from eskernel.ray.shard import Shard
 from eskernel.remote.setup import Setup
@@ -143,13 +144,18 @@ def shards_of(name: str) -> int:
     """Return how many shards run under a name; 0 if none do.
 
     Raises:
-        ray.exceptions.GetTimeoutError: one does, and does not say so.
+        KernelStopped: they do, and do not answer.
     """
     try:
         actor = ray.get_actor(f"{name}/0", namespace=NAMESPACE)
+        return int(ray.get(actor.count.remote(), timeout=_ANSWER_WITHIN))
     except ValueError:
         return 0
-    return int(ray.get(actor.count.remote(), timeout=_ANSWER_WITHIN))
+    except ray.exceptions.RayError as error:
+        raise KernelStopped(
+            f"the shards {name!r} do not say how many they are ({error}); "
+            "pass `shards`, or try again when Ray has restarted them"
+        ) from error
 
 
 def check_reach(setup: Setup, addresses: Iterable[str]) -> None:

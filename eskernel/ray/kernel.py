@@ -180,11 +180,7 @@ class RayKernel(Front):
                 actors = self._actors()
                 slots = [RaySlot(self._wire, self._limit) for _ in range(actors.shards)]
                 running = Running(actors, slots, self._balance_every)
-                try:
-                    running.start()
-                except BaseException:
-                    running.stop(0.0)
-                    raise
+                running.start()
                 self._shards = actors.shards
                 self._running = running
         return self

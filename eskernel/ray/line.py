@@ -16,12 +16,18 @@ from typing import Any, Final
 
 import ray
 
-from eskernel.ray.answers import DONE
+from eskernel.ray.answers import DONE, MOVING
 from eskernel.ray.slot import RaySlot
 from eskernel.remote.wire import frame_of
 
-MAX_PARTS: Final = 512
+_MAX_PARTS: Final = 512
 """Requests in a frame; more would keep the first waiting for the last."""
+_MAX_BYTES: Final = 1 << 20
+"""After which nothing is added to a frame: Ray has to find room for it."""
+_AT_ONCE: Final = 64
+"""Requests that are taken between two looks at that size."""
+_MOVING_FOR: Final = 0.02
+"""Seconds between two questions whether a shard goes on after all."""
 FRESH: Final = 0.2
 """Seconds after a frame that was answered for which an actor is taken to be there."""
 _LOOK_AGAIN: Final = 0.25
@@ -77,8 +83,8 @@ class Line:
             while not self._why and self._wake.get():
                 self._told = False
                 self._make_sure()
-                while not self._why and (parts := self._take(MAX_PARTS)):
-                    self._send(frame_of(parts))
+                while not self._why and (frame := self._next_frame()):
+                    self._send(frame)
         except Exception as error:  # noqa: BLE001 - whatever Ray raises; the slot sorts it out
             self._why = self._why or _described(error)
         self._polls.put(True)
@@ -89,6 +95,15 @@ class Line:
             with suppress(Exception):  # it may be gone, or Ray; else it forgets by itself
                 self._actor.leave.remote(self._session)
         return self._why
+
+    def _next_frame(self) -> bytes | None:
+        """Return what waits, as much as a frame takes; None if there is nothing."""
+        parts: list[bytes] = []
+        size = 0
+        while len(parts) < _MAX_PARTS and size < _MAX_BYTES and (more := self._take(_AT_ONCE)):
+            parts += more
+            size += sum(map(len, more))
+        return frame_of(parts) if parts else None
 
     def _make_sure(self) -> None:
         """Before anything is taken that could be lost, have an actor answer that was silent.
@@ -102,10 +117,17 @@ class Line:
     def _send(self, frame: bytes) -> None:
         """Send a frame and take the answers that its call brings; or give it back, if refused."""
         asked = time.monotonic()
-        answer = self._answer(self._actor.frame.remote(self._session, frame))
+        answer = self._answer(self._actor.frame.remote(self._session, frame), self._slot.expire)
+        while answer[:1] == MOVING and not self._why:
+            self._slot.give_back(frame)
+            frame = _NOTHING
+            time.sleep(_MOVING_FOR)
+            asked = time.monotonic()
+            self._slot.expire()
+            answer = self._answer(self._actor.frame.remote(self._session, frame), self._slot.expire)
         if answer[:1] != DONE:
             self._slot.give_back(frame)
-            self._why = self._why or "its shard is being moved"
+            self._why = self._why or "its shard is run elsewhere"
             return
         self._asked = asked
         self._slot.hear_and_gather(answer[1:])
@@ -114,14 +136,14 @@ class Line:
                 self._start_polling()
             self._polls.put(True)
 
-    def _answer(self, ref: Any) -> bytes:
+    def _answer(self, ref: Any, meanwhile: Callable[[], Any] = lambda: None) -> bytes:
         while True:
             try:
                 return bytes(ray.get(ref, timeout=_LOOK_AGAIN))
             except ray.exceptions.GetTimeoutError:
                 if self._hurried:
                     raise
-                self._slot.expire()
+                meanwhile()
 
     def _start_polling(self) -> None:
         self._poller = threading.Thread(target=self._poll, name="eskernel-poller", daemon=True)

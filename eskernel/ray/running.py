@@ -23,7 +23,7 @@ from eskernel.ray.tending import Tender
 _START_PATIENCE: Final = 60.0  # seconds
 _LOOK_AGAIN: Final = 0.005  # seconds
 _LAST_WORDS: Final = 1.0
-"""Seconds that the pool may take to run the last callbacks."""
+"""Seconds that threads may take to end, and the pool to run the last callbacks."""
 _CALLBACK_THREADS: Final = 4
 _MOVE_WITHIN: Final = 5.0
 """Seconds that commands under way may take before a shard that is to be moved stays."""
@@ -50,7 +50,16 @@ class Running:
         self._root: ActorRef[Any] | None = None
 
     def start(self) -> None:
-        """Find or make the shards, and wait until all are open."""
+        """Find or make the shards, and wait until all are open; if that fails, undo it."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop(0.0)
+            for tender in self.tenders:
+                tender.undo()
+            raise
+
+    def _start(self) -> None:
         pool = partial(
             ActorPool.start, self.callbacks, _CALLBACK_THREADS, self._over.is_set, "callbacks"
         )
@@ -85,8 +94,9 @@ class Running:
         answered = not any(slot.is_waited_for() for slot in self.slots)
         for tender in self.tenders:
             tender.close()
+        deadline = max(deadline, time.monotonic()) + _LAST_WORDS
         for tender in self.tenders:
-            tender.join(max(0.0, deadline - time.monotonic()) + _LAST_WORDS)
+            tender.join(max(0.0, deadline - time.monotonic()))
         if self._root is not None:
             stop_and_wait(self._root, _LAST_WORDS)
         self.callbacks.close()

@@ -15,7 +15,7 @@ import ray
 from eskernel.actors.owning.options import ShardLeases, check_shard_leases
 from eskernel.actors.pool import Job, run_job
 from eskernel.leasing import new_owner
-from eskernel.ray.answers import BUSY, DONE, FAILED, MOVING, STRANGE
+from eskernel.ray.answers import BUSY, DONE, FAILED, MOVED, MOVING, STRANGE
 from eskernel.ray.session import Session
 from eskernel.ray.terms import Terms
 from eskernel.remote.failures import failure_to_fields
@@ -106,7 +106,7 @@ class Shard:
         if known is None:
             return STRANGE
         if self._stopped and not known.has_answers():
-            return self._over or MOVING
+            return MOVED
         return DONE + known.fetch(_POLL)
 
     def leave(self, session: bytes) -> bytes:
@@ -142,10 +142,11 @@ class Shard:
             if self._opened is not None:
                 self._opened.kernel.stop(max(_left(deadline), _STOP_WITHIN))
                 self._opened.close()
+            self._over = MOVED if why == MOVING else why
             self._stopped = True
-        for one in sessions:
-            one.close()
-        time.sleep(_LINGER)
+            for one in sessions:
+                one.close()
+            time.sleep(_LINGER)  # in the lock: nobody else is told that this may be ended
         return DONE
 
     def count(self) -> bytes:

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 import uuid
+from contextlib import suppress
 from typing import Any, Final
 
 import ray
@@ -54,6 +55,7 @@ class Tender:
         # closes or this thread ends that line.
         self._closed = False
         self._missing_since: float | None = None
+        self._made: Any = None
         self._rng = random.Random()  # noqa: S311 - jitter
         self._thread = threading.Thread(
             target=self._run, name=f"eskernel-shard-{index}", daemon=True
@@ -61,8 +63,17 @@ class Tender:
 
     def start(self) -> None:
         """Make the actor, if there is none, and connect."""
-        self._actors.make(self._index)
+        try:
+            self._actors.find(self._index)
+        except ValueError:
+            self._made = self._actors.make(self._index)
         self._thread.start()
+
+    def undo(self) -> None:
+        """End the actor if it was made by `start`: nobody could open it."""
+        if self._made is not None:
+            with suppress(ray.exceptions.RayError):  # what failed may be Ray
+                ray.kill(self._made)
 
     def close(self) -> None:
         """Connect no more, and end the line."""

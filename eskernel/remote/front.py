@@ -203,8 +203,8 @@ class Front:
         return self._wire.projections[name].unpack(answer) if what[0] == "read" else answer
 
     def _ask(self, link: Link, ask: Ask, seconds: float) -> Any:
-        # The kernel that is asked counts the same seconds, from a little later on, and then says why
-        # they were not enough.
+        # The kernel that is asked counts the same seconds from a little later on, and then says
+        # why they were not enough.
         return self._answer(link, *self._asked(link, ask, seconds), seconds + GRACE)
 
     def _asked(

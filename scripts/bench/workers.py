@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from types import ModuleType
 from typing import NamedTuple
 
 from eskernel.actors.tree import Node
 from eskernel.processes import ProcessKernel
-from scripts.bench.accounts import DOMAINS, HOUR, LIVE, fund
+from scripts.bench.accounts import DOMAINS, HOUR
 
 WORKERS = 2
 
 
-@contextmanager
 def working(
-    accounts: int = LIVE, url: str = "memory:", workers: int = WORKERS
-) -> Iterator[ProcessKernel]:
-    """Run a ProcessKernel whose accounts are live, funded, and stay live."""
-    with ProcessKernel(DOMAINS, url, workers=workers, passivation_timeout=HOUR) as kernel:
-        fund(kernel, accounts)
-        yield kernel
+    domains: Mapping[str, ModuleType] = DOMAINS, url: str = "memory:", workers: int = WORKERS
+) -> ProcessKernel:
+    """Return a ProcessKernel, to be started, whose aggregates stay live."""
+    return ProcessKernel(domains, url, workers=workers, passivation_timeout=HOUR)
 
 
 class Worker(NamedTuple):

@@ -258,7 +258,7 @@ def test_an_interpreter_that_exits_without_stopping_leaves_no_worker(sqlite_url)
     assert out == "1\n"
 
 
-def test_a_kernel_that_is_never_started_or_dropped_while_it_runs_is_collected(sqlite_url):
+def test_a_kernel_that_is_never_started_is_collected(sqlite_url):
     out = run(
         """
         import gc, sys, weakref

@@ -13,10 +13,10 @@ from process_helpers import (
     TYPE,
     Load,
     all_gone,
+    attempt,
     check_states,
     check_stored,
     has_begun,
-    in_thread,
     note,
     pid_at,
     process_kernel,
@@ -28,8 +28,8 @@ from process_helpers import (
 from structlog.testing import capture_logs
 from support import eventually, is_alive
 
-from eskernel import Command
-from eskernel.errors import DispatchTimeout, StoreUnavailable
+from eskernel import Accepted, Command
+from eskernel.errors import DispatchTimeout, KernelStopped, StoreUnavailable
 
 STREAMS = [f"s{number}" for number in range(8)]
 
@@ -114,7 +114,6 @@ def test_a_command_that_ends_its_process_each_time_is_given_up_and_takes_no_othe
     eventually(lambda: has_begun(path))
     held += [kernel.submit(note(busy, 0, n, command_id=f"id {n}")) for n in range(10)]
     without = [kernel.submit(note(busy, 1, n)) for n in range(10)]
-    asked = in_thread(lambda: kernel.state_of(TYPE, busy, timeout=30))
     first = pid_at(kernel, 0)
     poison = kernel.submit(Command(TYPE, deadly, "exit", str(tries), command_id="poison"))
     for future in without:
@@ -129,10 +128,22 @@ def test_a_command_that_ends_its_process_each_time_is_given_up_and_takes_no_othe
     assert caught.value.outcome_unknown
     assert tries.read_text() == "xxx"
     assert [future.result(10).sequence for future in held] == list(range(1, 12))
-    asked()
     assert kernel.dispatch(note(deadly, 0, 0)).sequence == 1
     accepted = {(busy, "wait", 0), (deadly, 0, 0)} | {(busy, 0, n) for n in range(10)}
     check_stored(url, [busy, deadly], accepted, unknown={(busy, 1, n) for n in range(10)})
+
+
+def test_a_worker_whose_kernel_gives_up_starts_it_again(kernel, url):
+    (stream,) = streams_at(kernel, 0, 1, "giving")
+    outcome = attempt(kernel.dispatch, Command(TYPE, stream, "give up"))
+    assert isinstance(outcome, Accepted | KernelStopped), outcome
+    done = eventually(lambda: accepted(kernel, note(stream, 0, 0)), timeout=10)
+    assert done.sequence <= 2
+
+
+def accepted(kernel, command):
+    outcome = attempt(kernel.dispatch, command)
+    return None if isinstance(outcome, KernelStopped) else outcome
 
 
 def test_a_worker_is_replaced_though_a_fork_of_it_lives_and_has_its_socket(tmp_path, sqlite_url):
@@ -155,7 +166,7 @@ def test_a_worker_is_replaced_though_a_fork_of_it_lives_and_has_its_socket(tmp_p
 # The server.
 
 
-def test_a_database_that_is_killed_under_load_costs_nothing_but_time(
+def test_a_database_and_a_worker_killed_under_load_cost_nothing_but_time(
     postgresql_url, postgresql_to_kill
 ):
     with process_kernel(postgresql_url) as kernel:
@@ -163,10 +174,12 @@ def test_a_database_that_is_killed_under_load_costs_nothing_but_time(
         with Load(kernel, STREAMS) as load:
             postgresql_to_kill.kill()
             eventually(lambda: load.errors, timeout=20)
+            os.kill(pids[0], signal.SIGKILL)  # no other can be started now
             postgresql_to_kill.start()
             load.go_on()
         load.check(postgresql_url)
-        assert [pid_at(kernel, place) for place in (0, 1)] == pids
+        assert pid_at(kernel, 0) != pids[0]
+        assert pid_at(kernel, 1) == pids[1]
 
 
 # The parent.

@@ -1,4 +1,4 @@
-"""What is wrong with a ProcessKernel is said in the parent, by name, and leaves no process behind."""
+"""What is wrong with a ProcessKernel is said in the parent, by name; no process is left behind."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import psutil
 import pytest
 import remote_counting
 import remote_domain
+from free_ports import free_ports
 from kernel_helpers import run_script
 from remote_domain import TYPE
 from structlog.testing import capture_logs
@@ -23,7 +24,6 @@ from eskernel.errors import (
     RemoteFailure,
     StoreUnavailable,
 )
-from free_ports import free_ports
 
 DOMAINS = {TYPE: remote_domain}
 
@@ -34,9 +34,13 @@ def _no_process_is_left():
     with capture_logs():
         yield
     eventually(
-        lambda: not [
-            one for one in set(psutil.Process().children(recursive=True)) - before if is_alive(one)
-        ]
+        lambda: (
+            not [
+                one
+                for one in set(psutil.Process().children(recursive=True)) - before
+                if is_alive(one)
+            ]
+        )
     )
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import process_ledger
 import pytest
+import remote_counting
+import remote_domain
 from process_helpers import PATHS, TYPE, Load, note
 from support import eventually, new_seed
 
@@ -27,6 +29,7 @@ from ray.cluster_utils import Cluster
 
 from eskernel.ray import RayKernel
 from eskernel.ray.actors import nodes
+from eskernel.values import shard_of
 
 SMALL = {"object_store_memory": 80 * 2**20}
 SOON = {
@@ -35,6 +38,7 @@ SOON = {
     "health_check_timeout_ms": 500,
     "health_check_failure_threshold": 3,
 }
+LEDGER = {TYPE: process_ledger}
 STREAMS = [f"s{number}" for number in range(8)]
 PATIENCE = 30
 
@@ -71,12 +75,13 @@ _names = iter(f"test{number}" for number in range(100))
 
 
 @contextmanager
-def ray_kernel(url: str, **options: Any):
+def ray_kernel(url: str, domains: Any = LEDGER, **options: Any):
     """A kernel with shards of its own, which are ended after it."""
     every = {"name": next(_names), "shards": 4, "balance_every": None, **options}
-    kernel = RayKernel({TYPE: process_ledger}, url, **every)
+    kernel = RayKernel(domains, url, **every)
+    kernel.start()
     try:
-        yield kernel.start()
+        yield kernel
     finally:
         kernel.end_shards()
 
@@ -112,7 +117,7 @@ def test_it_is_used_like_a_kernel_and_shared_by_fronts(two_nodes):
         with pytest.raises(UnknownProjection):
             kernel.dispatch(note("s0", 1, 1), wait_for=["none"])
         assert "shard-3" in str(kernel.tree())
-        other = RayKernel({TYPE: process_ledger}, "memory:", name="shared")
+        other = RayKernel(LEDGER, "memory:", name="shared")
         with other:
             assert other.state_of(TYPE, "s0") == ({"count": 1, "total": 7}, 1)
             assert other.dispatch(note("s0", 1, 7, command_id="once")) == done
@@ -123,7 +128,7 @@ def test_it_is_used_like_a_kernel_and_shared_by_fronts(two_nodes):
             kernel.dispatch(note("s0", 1, 1))
         kernel.start()
         assert kernel.state_of(TYPE, "s0") == ({"count": 1, "total": 7}, 1)
-        unlike = RayKernel({TYPE: process_ledger}, "memory:", name="shared", snapshot_interval=3)
+        unlike = RayKernel(LEDGER, "memory:", name="shared", snapshot_interval=3)
         with pytest.raises(ValueError, match="with another setup"):
             unlike.start()
         with other:
@@ -132,24 +137,51 @@ def test_it_is_used_like_a_kernel_and_shared_by_fronts(two_nodes):
                 other.dispatch(note("s0", 1, 1))
 
 
-def test_a_slow_command_holds_up_no_other(two_nodes, tmp_path):
+def test_a_slow_command_holds_up_no_other_and_keeps_its_shard_where_it_is(two_nodes, tmp_path):
     with ray_kernel("memory:", shards=1) as kernel:
         slow = kernel.submit(command("wait", str(tmp_path / "go"), "slow"))
         eventually((tmp_path / "go.begun").exists)
         assert kernel.dispatch(note("s1", 1, 1)).sequence == 1
+        before = kernel.shard_nodes()
+        (elsewhere,) = set(nodes()) - set(before)
+        assert not kernel._running.actors.move(0, elsewhere, 0.1)
+        assert kernel.dispatch(note("s1", 1, 2)).sequence == 2
+        assert kernel.shard_nodes() == before
         (tmp_path / "go").touch()
         assert slow.result(10).sequence == 1
 
 
-def test_a_store_that_cannot_be_opened_is_told_by_start(two_nodes, tmp_path):
-    kernel = RayKernel({TYPE: process_ledger}, f"sqlite:///{tmp_path}/no/such.db", name="lost")
-    with pytest.raises(StoreUnavailable):
-        kernel.start()
-    assert kernel.end_shards()
+def test_a_start_that_fails_says_why_and_leaves_nothing(two_nodes, tmp_path):
+    url = f"sqlite:///{tmp_path}/no/such.db"
+    with pytest.raises(StoreUnavailable), ray_kernel(url, name="lost", shards=1):
+        pass
+    with ray_kernel("memory:", name="lost", shards=1) as kernel:
+        assert kernel.dispatch(note("s1", 1, 1)).sequence == 1
+
+
+def test_a_shard_whose_mover_has_died_is_made_anew_by_who_misses_it(two_nodes):
+    with ray_kernel("memory:", shards=2) as kernel:
+        assert [shard_of((TYPE, stream), 2) for stream in ("s0", "s4")] == [0, 1]
+        for stream in ("s0", "s4"):
+            kernel.dispatch(note(stream, 1, 1))
+        ray.kill(kernel._running.actors.find(0))
+        assert kernel.dispatch(note("s0", 1, 2, command_id="a"), timeout=PATIENCE).sequence == 1
+        assert kernel.dispatch(note("s4", 1, 2)).sequence == 2
+
+
+def test_projections_see_the_events_of_all_shards(two_nodes, sqlite_url):
+    projections = {"counting": remote_counting}
+    domains = {"probe": remote_domain}
+    with ray_kernel(sqlite_url, domains, shards=2, projections=projections) as kernel:
+        for number in range(6):
+            noted = Command("probe", f"s{number}", "note", number)
+            kernel.dispatch(noted, wait_for=["counting"], timeout=20)
+        assert kernel.projection("counting").state["count"] == 6
+        assert kernel.audit("counting").complete
 
 
 def test_a_shard_that_dies_takes_nothing_acknowledged_along(two_nodes, sqlite_url):
-    with ray_kernel(sqlite_url) as kernel:
+    with ray_kernel(sqlite_url, dispatch_timeout=PATIENCE) as kernel:
         with Load(kernel, STREAMS, new_seed()) as load:
             pid = pid_of(kernel, 0)
             os.kill(pid, signal.SIGKILL)
@@ -160,7 +192,7 @@ def test_a_shard_that_dies_takes_nothing_acknowledged_along(two_nodes, sqlite_ur
 
 
 def test_a_node_that_is_lost_takes_nothing_acknowledged_along(two_nodes, postgresql_url):
-    with ray_kernel(postgresql_url) as kernel:
+    with ray_kernel(postgresql_url, dispatch_timeout=PATIENCE) as kernel:
         with Load(kernel, STREAMS, new_seed()) as load:
             lost = next(n for n in two_nodes.worker_nodes if n.node_id in kernel.shard_nodes())
             two_nodes.remove_node(lost, allow_graceful=False)
@@ -173,8 +205,9 @@ def test_a_node_that_is_lost_takes_nothing_acknowledged_along(two_nodes, postgre
 def test_a_node_that_comes_gets_its_share_and_no_command_fails(two_nodes, sqlite_url):
     two_nodes.remove_node(next(iter(two_nodes.worker_nodes)), allow_graceful=False)
     eventually(lambda: len(nodes()) == 1, timeout=PATIENCE)
-    other = RayKernel({TYPE: process_ledger}, sqlite_url, name="moving", balance_every=None)
-    with ray_kernel(sqlite_url, name="moving", balance_every=0.2) as kernel, other:
+    options = {"name": "moving", "dispatch_timeout": PATIENCE}
+    other = RayKernel(LEDGER, sqlite_url, balance_every=None, **options)
+    with ray_kernel(sqlite_url, balance_every=0.2, **options) as kernel, other:
         assert len(set(kernel.shard_nodes())) == 1
         with Load(Fronts(kernel, other), STREAMS, new_seed()) as load:
             new = two_nodes.add_node(num_cpus=1, **SMALL)

@@ -17,7 +17,7 @@ pytest.importorskip("ray", reason="ray has no wheel for this Python")
 
 from eskernel.actors.aggregate.replies import WaitedReply
 from eskernel.ray.actors import check_reach
-from eskernel.ray.answers import BUSY, DONE, FAILED, MOVING, STRANGE
+from eskernel.ray.answers import BUSY, DONE, FAILED, MOVED, MOVING, STRANGE
 from eskernel.ray.balance import moves
 from eskernel.ray.shard import Shard
 from eskernel.ray.slot import RaySlot
@@ -156,6 +156,15 @@ def test_a_session_of_another_life_is_refused_whole(open_shard):
     assert [one.sequence for one in again.outcome(note(2))] == [1]
 
 
+def test_the_session_of_a_front_that_is_gone_is_forgotten(open_shard):
+    shard, terms = open_shard()
+    gone, idle = Front(shard, terms, b"gone"), Front(shard, terms, b"idle")
+    shard._sessions[gone.session].used -= 61
+    assert Front(shard, terms, b"new").opened == DONE
+    assert shard.frame(gone.session, gone.pack(note(1))[1]) == STRANGE
+    assert [one.sequence for one in idle.outcome(note(1))] == [1]
+
+
 def test_a_drained_shard_has_answered_everything_and_refuses_the_rest(
     open_shard, sqlite_url, open_url, tmp_path
 ):
@@ -169,10 +178,10 @@ def test_a_drained_shard_has_answered_everything_and_refuses_the_rest(
     assert shard.drain(MOVING, 10.0, False) == DONE
     assert front.send(note(2))
     _, frame = front.pack(note(3))
-    assert shard.frame(front.session, frame) == MOVING
-    eventually(lambda: front.poll() == MOVING)
+    assert shard.frame(front.session, frame) == MOVED
+    eventually(lambda: front.poll() == MOVED)
     assert front.outcomes[slow].sequence == 1
-    assert shard.open(b"other", terms.packed()) == MOVING
+    assert shard.open(b"other", terms.packed()) == MOVED
     assert shard.drain(MOVING, 0.0, False) == DONE
     assert [event.payload["value"] for event in log(open_url(sqlite_url))] == [1, "go"]
 

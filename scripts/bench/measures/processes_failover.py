@@ -44,7 +44,7 @@ class Kill(NamedTuple):
 def measure(scale: float, say: Say) -> list[Figure]:
     """Return the longest time in milliseconds."""
     over, waits = Event(), Waits()
-    with folder() as place, working(_ACCOUNTS, f"sqlite:///{place / 'bank.db'}") as kernel:
+    with folder() as place, working(url=f"sqlite:///{place / 'bank.db'}") as kernel:
         works = [partial(_deposit, kernel, caller, over, waits) for caller in range(MANY)]
         with ThreadPoolExecutor(1) as aside:
             load = aside.submit(together, works)
@@ -53,7 +53,7 @@ def measure(scale: float, say: Say) -> list[Figure]:
             finally:
                 over.set()
             load.result()
-    longest = sorted(1000 * _longest_wait(waits, kill) for kill in kills)
+    longest = sorted(1000 * longest_wait(waits, kill) for kill in kills)
     p50, most = quantile(longest, 0.5), longest[-1]
     shown = f"p50 {p50:.0f} ms, longest {most:.0f} ms of {len(kills)} kills"
     name = f"until the accounts of a killed worker are served again, {MANY} callers"
@@ -95,7 +95,7 @@ def _wait_for_the_next(kernel: ProcessKernel, index: int, restarts: int) -> None
         time.sleep(_LOOK_AGAIN)
 
 
-def _longest_wait(waits: Waits, kill: Kill) -> float:
+def longest_wait(waits: Waits, kill: Kill) -> float:
     """Return the longest that a command had to wait from a kill on, in seconds."""
     delayed = [times for times in waits if times[0] < kill.back and times[1] > kill.done]
     return max(answered - max(dispatched, kill.done) for dispatched, answered in delayed)

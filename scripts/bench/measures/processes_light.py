@@ -18,7 +18,7 @@ from pykka import ActorRef
 
 from eskernel import Accepted
 from eskernel.processes import ProcessKernel
-from scripts.bench.accounts import LIVE, Step, command_of, steps
+from scripts.bench.accounts import LIVE, Step, command_of, fund, steps
 from scripts.bench.callers import MORE, callers_load, together
 from scripts.bench.figure import Figure, a_second
 from scripts.bench.rivals.pykka_bank import Account
@@ -34,6 +34,7 @@ _AWAITED = 10.0  # seconds
 def measure(scale: float, say: Say) -> list[Figure]:
     """Return the ratio of rates, the latency of one caller, and the rate of submitting."""
     with working() as kernel:
+        fund(kernel, LIVE)
         return [
             _against_pykka(kernel, scale, say),
             _alone(kernel, scale, say),

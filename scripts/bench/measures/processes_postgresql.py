@@ -1,38 +1,53 @@
-"""Two worker processes on one PostgreSQL against one kernel, and against one worker process.
+"""Two worker processes on one PostgreSQL against one kernel there.
 
-All have 64 callers, each on accounts of its own, and a schema of their own.
+First they price options, a millisecond of Python each. Then they move money in accounts, where
+nearly all the work is storing, and PostgreSQL has the same cores; that is for information, as is
+one worker process instead of the kernel.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
 
+from eskernel import Kernel
 from eskernel_stores.sql import SqlStore
-from scripts.bench.accounts import running
-from scripts.bench.callers import MORE, shares_apart, shares_load
+from scripts.bench import accounts, quotes
+from scripts.bench.accounts import HOUR
+from scripts.bench.callers import MANY, MORE, shares_apart, shares_load
 from scripts.bench.figure import Figure
-from scripts.bench.places import postgresql
+from scripts.bench.places import Server, postgresql
 from scripts.bench.timing import Rates, Say, rounds, scaled, take_turns
-from scripts.bench.workers import working
+from scripts.bench.workers import WORKERS, working
 
-_COMMANDS, _ROUNDS = 3_200, 9
+_QUOTES, _COMMANDS, _ROUNDS = 800, 3_200, 9
+_DOMAINS = {**quotes.DOMAINS, **accounts.DOMAINS}
+_NAME = f"PostgreSQL, {WORKERS} worker processes against 1"
 
 
 def measure(scale: float, say: Say) -> list[Figure]:
     """Return the ratios."""
-    shares = shares_apart(MORE, scaled(_COMMANDS, scale, MORE) // MORE * MORE)
     with ExitStack() as stack:
         server = stack.enter_context(postgresql())
-        store = stack.enter_context(closing(SqlStore(server.new_schema())))
         kernels = {
-            "two": stack.enter_context(working(0, server.new_schema(), 2)),
-            "one": stack.enter_context(working(0, server.new_schema(), 1)),
-            "kernel": stack.enter_context(running(0, store)),
+            "two": stack.enter_context(working(_DOMAINS, server.new_schema())),
+            "one": stack.enter_context(working(_DOMAINS, server.new_schema(), workers=1)),
+            "kernel": stack.enter_context(_kernel(stack, server)),
         }
+        count, turns = scaled(_QUOTES, scale, MANY), rounds(_ROUNDS, scale)
+        loads = {name: quotes.quotes_load(kernels[name], count) for name in ("two", "kernel")}
+        pricing = take_turns(turns, loads, say)
+        shares = shares_apart(MORE, scaled(_COMMANDS, scale, MORE))
         loads = {name: shares_load(kernel, shares) for name, kernel in kernels.items()}
-        rates = take_turns(rounds(_ROUNDS, scale), loads, say)
-    name = f"PostgreSQL, {MORE} callers: 2 worker processes against 1"
+        storing = take_turns(turns, loads, say)
     return [
-        Rates(rates["two"], rates["kernel"]).figure(f"{name} kernel", at_least=1.3),
-        Rates(rates["two"], rates["one"]).figure(f"{name} of them"),
+        Rates(pricing["two"], pricing["kernel"]).figure(
+            f"{_NAME} kernel, pricing, {MANY} callers", at_least=1.3
+        ),
+        Rates(storing["two"], storing["kernel"]).figure(f"{_NAME} kernel, {MORE} callers"),
+        Rates(storing["two"], storing["one"]).figure(f"{_NAME} of them, {MORE} callers"),
     ]
+
+
+def _kernel(stack: ExitStack, server: Server) -> Kernel:
+    store = stack.enter_context(closing(SqlStore(server.new_schema())))
+    return Kernel(_DOMAINS, store, passivation_timeout=HOUR)

@@ -61,6 +61,22 @@ class Way:
         return requests
 
 
+class CountingReply:
+    """A reply that counts its outcomes; claimed as others are."""
+
+    quick = True
+
+    def __init__(self):
+        self._claim = {}
+        self.outcomes = []
+
+    def claim(self, by):
+        return self._claim.setdefault("by", by) is by
+
+    def resolve(self, outcome):
+        self.outcomes.append(outcome)
+
+
 def accepting(*requests):
     """Return a frame that accepts these commands."""
     return frame_of(
@@ -149,7 +165,7 @@ def test_an_answer_that_cannot_be_read_is_its_callers_trouble_alone(slot, way):
     slot.post(broken := ask_call())
     slot.post(sound := command_call())
     first, second = way.take()
-    slot.hear(frame_of([WIRE._pack((first[0], 2, b"\xc1"))]) )
+    slot.hear(frame_of([WIRE._pack((first[0], 2, b"\xc1"))]))
     slot.hear(accepting(second))
     assert isinstance(outcome(broken), EskernelError)
     assert isinstance(outcome(sound), Accepted)
@@ -288,6 +304,42 @@ def test_what_ends_every_process_is_given_up(slot):
     assert way.take() == []
 
 
+def test_what_may_end_processes_goes_alone_at_last(slot):
+    calls = [command_call(str(number), command_id=str(number)) for number in range(2)]
+    for call in calls:
+        slot.post(call)
+    for _ in range(MAX_TRIES - 1):
+        way = Way()
+        slot.serve(way)
+        assert len(way.take()) == 2
+        slot.lose("its process died")
+    way = Way()
+    slot.serve(way)
+    (first,) = way.take()
+    assert way.take() == []
+    told = way.told
+    slot.hear(accepting(first))
+    assert way.told > told, "the next may go now"
+    slot.hear(accepting(*way.take()))
+    assert all(isinstance(outcome(call), Accepted) for call in calls)
+
+
+def test_a_question_withdrawn_while_calls_are_sorted_out_is_answered_once(slot, way):
+    class Withdrawing(CountingReply):
+        def resolve(self, outcome):
+            super().resolve(outcome)
+            slot.withdraw(question)
+
+    question = Call(Ask("live_aggregates", ()), CountingReply(), 0.0)
+    slot.post(command_call(reply=Withdrawing()))
+    slot.post(question)
+    way.take()
+    slot.lose("its process died")
+    (answered,) = question.reply.outcomes
+    assert isinstance(answered, DispatchTimeout)
+    assert slot.under_way() == 0
+
+
 def test_what_was_withdrawn_from_a_process_that_died_is_not_sent_again(slot, way):
     slot.post(call := command_call(command_id="its"))
     way.take()
@@ -378,6 +430,17 @@ def test_what_was_sent_is_answered_after_closing(slot, way):
     assert isinstance(outcome(question), KernelStopped)
 
 
+def test_a_call_that_comes_while_a_slot_is_closed_is_refused():
+    class Closing(Wire):
+        def pack_command(self, number, command):
+            slot.close("it was stopped")
+            return super().pack_command(number, command)
+
+    slot = Slot(Closing(WIRE.domains, {}), 10)
+    slot.post(call := command_call())
+    assert isinstance(outcome(call), KernelStopped)
+
+
 # Futures.
 
 
@@ -394,7 +457,7 @@ def test_a_cancelled_future_is_not_sent_and_holds_nothing_up(slot, way):
 
 def test_a_future_that_was_sent_cannot_be_cancelled(slot, way):
     done = []
-    future = CallFuture(lambda job: done.append(job))
+    future = CallFuture(done.append)
     slot.post(command_call(reply=future))
     future.add_done_callback(lambda _: None)
     requests = way.take()
@@ -405,22 +468,6 @@ def test_a_future_that_was_sent_cannot_be_cancelled(slot, way):
 
 
 # From many threads.
-
-
-class CountingReply:
-    """A reply that counts its outcomes; claimed as others are."""
-
-    quick = True
-
-    def __init__(self):
-        self._claim = {}
-        self.outcomes = []
-
-    def claim(self, by):
-        return self._claim.setdefault("by", by) is by
-
-    def resolve(self, outcome):
-        self.outcomes.append(outcome)
 
 
 @pytest.mark.parametrize("round_", range(3))
@@ -479,7 +526,10 @@ def test_each_call_is_answered_once_whatever_happens_at_the_same_time(round_):
     process.start()
     seeds = [rng.randrange(2**32) for _ in posted]
     run_threads(
-        *(lambda mine=mine, seed=seed: post(mine, seed) for mine, seed in zip(posted, seeds))
+        *(
+            lambda mine=mine, seed=seed: post(mine, seed)
+            for mine, seed in zip(posted, seeds, strict=True)
+        )
     )
     eventually(lambda: slot.under_way() < 50)
     over.set()

@@ -113,8 +113,11 @@ def test_a_command_that_waits_in_vain_never_begins(front, name, tmp_path):
 
 def test_a_command_that_has_begun_in_vain_may_still_finish(front, name, tmp_path):
     go = tmp_path / "x.go"
-    with pytest.raises(DispatchTimeout) as timeout:
-        front.dispatch(Command(TYPE, name, "wait", str(go)), timeout=0.3)
+    for patience in (0.05, 0.5, 5.0):  # one that has not begun never does
+        with pytest.raises(DispatchTimeout) as timeout:
+            front.dispatch(Command(TYPE, name, "wait", str(go)), timeout=patience)
+        if timeout.value.started:
+            break
     assert timeout.value.started
     go.touch()
     eventually(lambda: front.state_of(TYPE, name)[1] == 1)

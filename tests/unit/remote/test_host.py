@@ -205,9 +205,7 @@ def test_withdrawing_what_is_answered_or_unknown_does_nothing(host, sent):
 def test_what_a_middleware_raises_is_answered_whatever_it_is(sent, raised):
     with (
         capture_logs(),
-        Kernel(
-            {TYPE: remote_domain}, MemoryStore(), middleware=[remote_domain.failing]
-        ) as kernel,
+        Kernel({TYPE: remote_domain}, MemoryStore(), middleware=[remote_domain.failing]) as kernel,
     ):
         host = Host(kernel, WIRE, sent)
         take(host, command(1, "fail in middleware", raised))

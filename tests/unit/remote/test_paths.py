@@ -46,15 +46,11 @@ instance = Holder()
 shadowed = function
 
 
-def function_again():
+def hidden():
     pass
 
 
-hidden = function_again
-
-
-def function_again():  # noqa: F811 - a name that was taken by another
-    pass
+taken, hidden = hidden, function
 
 
 @pytest.mark.parametrize(
@@ -89,7 +85,7 @@ def test_a_path_is_taken_as_it_is():
         instance,
         instance.method,
         Holder.of_class,
-        hidden,
+        taken,
         partial(function),
         [].append,
         7,
@@ -101,7 +97,7 @@ def test_a_path_is_taken_as_it_is():
     ids=str,
 )
 def test_what_another_process_could_not_import_is_refused(given):
-    with pytest.raises(NotImportable, match="import path|name to import"):
+    with pytest.raises(NotImportable, match=r"import path|name to import"):
         path_of(given)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 import types
-from contextlib import closing
 
 import pytest
 import remote_counting
@@ -17,6 +16,7 @@ from eskernel import Command, Projection
 from eskernel.errors import InvalidDomain, InvalidProjection, NotImportable
 from eskernel.remote.opening import OpenKernel
 from eskernel.remote.setup import Setup
+from eskernel_stores import open_store
 
 DOMAINS = {TYPE: remote_domain}
 SQLITE = "sqlite:///nowhere.db"
@@ -173,8 +173,6 @@ class Opened:
     def __call__(self, url):
         if url == "broken:":
             raise ConnectionError("nobody there")
-        from eskernel_stores import open_store
-
         self.opened.append(url)
         store = open_store(url)
         close = store.close
@@ -219,9 +217,7 @@ def test_each_store_is_opened_once_and_closed(stores, tmp_path):
 
 
 def test_what_is_open_is_closed_when_the_rest_cannot_be_opened(stores):
-    setup = setup_of(
-        DOMAINS, "memory:", snapshot_store="broken:", opener=f"{__name__}:opener"
-    )
+    setup = setup_of(DOMAINS, "memory:", snapshot_store="broken:", opener=f"{__name__}:opener")
     with pytest.raises(ConnectionError):
         OpenKernel(setup)
     assert stores.closed == stores.opened
