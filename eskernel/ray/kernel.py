@@ -147,7 +147,9 @@ class RayKernel(Front):
         self._name = name
         self._count = shards
         self._placement = placement
-        self._shard_options = {"num_cpus": _SHARE_OF_CPU, **shard_options}
+        # No record of each call for Ray's dashboard: it costs more than a small domain.
+        defaults = {"num_cpus": _SHARE_OF_CPU, "enable_task_events": False}
+        self._shard_options = {**defaults, **shard_options}
         self._balance_every = balance_every
         self._address = address
         self._lease_seconds = lease_seconds

@@ -89,7 +89,12 @@ class Host:
 
     def answer(self, number: int, aggregate_type: str, outcome: Any) -> None:
         """Send what became of a command."""
-        self._send(number, self._wire.pack_outcome(number, aggregate_type, outcome))
+        pack = self._wire.pack_outcome
+        try:
+            reply = pack(number, aggregate_type, outcome)
+        except Exception as error:  # noqa: BLE001 - somebody waits for an answer, be it this one
+            reply = pack(number, aggregate_type, error)
+        self._send(number, reply)
         self._under_way.pop(number, None)
 
     def drain(self, timeout: float) -> bool:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import threading
 from collections import Counter
 from contextlib import contextmanager
 from typing import Any
@@ -111,7 +112,12 @@ def test_it_is_used_like_a_kernel_and_shared_by_fronts(two_nodes):
         assert Counter(kernel.shard_nodes()).most_common(1)[0][1] == 2
         done = kernel.dispatch(note("s0", 1, 7, command_id="once"))
         assert (done.sequence, done.events[0].payload["n"]) == (1, 7)
-        assert kernel.submit(note("s1", 1, 1)).result(10).sequence == 1
+        called = threading.Event()
+        future = kernel.submit(note("s1", 1, 1))
+        future.add_done_callback(lambda _: called.set())
+        assert future.result(10).sequence == 1
+        assert called.wait(10)
+        assert kernel.rebalance() == 0
         with pytest.raises(CommandRejected, match="refused"):
             kernel.dispatch(command("refuse", {"why": "so"}))
         with pytest.raises(UnknownProjection):

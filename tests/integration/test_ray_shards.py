@@ -11,11 +11,12 @@ from store_helpers import log
 from support import eventually
 
 from eskernel import Command
-from eskernel.errors import NotOwner, StoreUnavailable
+from eskernel.errors import KernelStopped, NotOwner, StoreUnavailable
 
 pytest.importorskip("ray", reason="ray has no wheel for this Python")
 
 from eskernel.actors.aggregate.replies import WaitedReply
+from eskernel.ray import RayKernel
 from eskernel.ray.actors import check_reach
 from eskernel.ray.answers import BUSY, DONE, FAILED, MOVED, MOVING, STRANGE
 from eskernel.ray.balance import moves
@@ -221,6 +222,34 @@ def test_a_store_of_one_machine_is_refused_on_several():
     check_reach(setup_of("memory:"), ["10.0.0.1", "10.0.0.2"])
     with pytest.raises(ValueError, match="one machine, and the cluster has"):
         check_reach(setup_of("sqlite:///events.db"), ["10.0.0.2", "10.0.0.1"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"in_flight_limit": 0},
+        {"name": "a/b"},
+        {"name": ""},
+        {"balance_every": -1.0},
+        {"lease_seconds": 0},
+        {"shards": 0},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_what_a_front_is_given_is_checked_before_ray_is_asked(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong)).replace("lease_", "")):
+        RayKernel({"probe": remote_domain}, "memory:", **wrong)
+
+
+def test_in_a_forked_child_a_front_does_nothing():
+    kernel = RayKernel({"probe": remote_domain}, "memory:")
+    with pytest.raises(KernelStopped, match="not started"):
+        kernel.dispatch(note(1))
+    kernel._process = -1
+    assert kernel.stop()
+    for call in (kernel.start, kernel.rebalance, lambda: kernel.dispatch(note(1))):
+        with pytest.raises(KernelStopped, match="fork"):
+            call()
 
 
 # The balance.

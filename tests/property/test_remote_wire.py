@@ -10,7 +10,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from eskernel import Accepted, Command, errors
 from eskernel.actors.aggregate.bound_domain import BoundDomain
@@ -60,6 +60,10 @@ commands = st.builds(
 )
 
 
+steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+"""For a machine that others use as well."""
+
+
 def there(parts: list[bytes]) -> list[list[Any]]:
     """Return what arrives of requests or replies that are sent in one frame."""
     return parts_of(frame_of(parts))
@@ -69,6 +73,7 @@ def same(one: Any, other: Any) -> bool:
     return fingerprint(one) == fingerprint(other)
 
 
+@steady
 @given(st.lists(commands, max_size=5))
 def test_commands_come_as_they_were_and_in_order(sent):
     packed = [WIRE.pack_command(number, command) for number, command in enumerate(sent)]
@@ -82,7 +87,7 @@ def test_commands_come_as_they_were_and_in_order(sent):
         )
 
 
-@settings(max_examples=30)
+@settings(steady, max_examples=30)
 @given(names, st.lists(values, max_size=3).map(tuple))
 def test_questions_come_as_they_were(name, arguments):
     try:
@@ -136,6 +141,7 @@ def shown(accepted: Accepted) -> Any:
     ]
 
 
+@steady
 @given(outcomes)
 def test_outcomes_come_as_they_were(accepted):
     (reply,) = there([WIRE.pack_outcome(3, accepted.stream_id[0], accepted)])
@@ -144,6 +150,7 @@ def test_outcomes_come_as_they_were(accepted):
     assert same(shown(received), shown(accepted))
 
 
+@steady
 @given(values)
 def test_answers_come_as_they_were_or_say_why_not(value):
     try:
@@ -200,7 +207,7 @@ def travelled(error: BaseException, domain: str = "kind") -> Any:
 
 
 @pytest.mark.parametrize("cls", ERRORS, ids=lambda cls: cls.__name__)
-@settings(max_examples=25)
+@settings(steady, max_examples=25)
 @given(st.data())
 def test_every_error_keeps_its_class_message_facts_and_cause(cls, data):
     error = made(cls, data.draw)
@@ -213,12 +220,14 @@ def test_every_error_keeps_its_class_message_facts_and_cause(cls, data):
     assert same(received.__cause__.detail, error.__cause__.detail)
 
 
+@steady
 @given(outcomes)
 def test_what_was_not_projected_in_time_tells_what_was_stored(accepted):
     received = travelled(NotProjected("too late", "balances", 7, 3, accepted))
     assert same(shown(received.accepted), shown(accepted))
 
 
+@steady
 @given(values)
 @example(("\0accepted", ("kind", "a"), [1, 1, []]))
 def test_no_detail_is_taken_for_an_outcome(detail):
@@ -295,6 +304,7 @@ nodes = st.recursive(
 )
 
 
+@steady
 @given(nodes)
 def test_trees_come_as_they_were(node):
     assert fields_to_node(PLAIN.unpack(PLAIN.pack(node_to_fields(node)))) == node

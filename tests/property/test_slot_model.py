@@ -6,7 +6,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import remote_domain
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from remote_domain import TYPE
 
@@ -207,5 +207,10 @@ class SlotModel(RuleBasedStateMachine):
         assert all(len(call.reply.outcomes) == 1 for call in self.calls)  # type: ignore[attr-defined]
 
 
-SlotModel.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+SlotModel.TestCase.settings = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 TestSlotModel = SlotModel.TestCase

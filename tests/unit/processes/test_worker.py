@@ -19,6 +19,7 @@ from eskernel.errors import InvalidDomain, KernelStopped, NotImportable, StoreUn
 from eskernel.processes.channel import Channel
 from eskernel.processes.worker import _watch
 from eskernel.remote.failures import fields_to_failure
+from eskernel.remote.host import Host
 
 DOMAINS = {TYPE: remote_domain}
 
@@ -48,15 +49,26 @@ def test_a_worker_serves_until_it_is_told_to_stop(worker):
         front.dispatch(Command(TYPE, "a", "note", 1))
 
 
-def test_what_is_under_way_ends_before_a_worker_stops(worker, tmp_path):
+def test_what_was_sent_ends_before_a_worker_stops(worker, tmp_path, monkeypatch):
+    draining = threading.Event()
+
+    class Draining(Host):
+        def drain(self, timeout):
+            draining.set()
+            return super().drain(timeout)
+
+    monkeypatch.setattr("eskernel.processes.worker.Host", Draining)
     front = worker.serve(setup_of(DOMAINS))
     go = tmp_path / "x.go"
-    future = front.submit(Command(TYPE, "a", "wait", str(go)))
+    futures = [front.submit(Command(TYPE, "a", "wait", str(go)))]
     eventually(go.with_suffix(".begun").exists)
+    futures += [front.submit(Command(TYPE, "a", "note", number)) for number in range(3)]
+    eventually(lambda: not front.slot._waiting)
     stopping = threading.Thread(target=front.stop, daemon=True)
     stopping.start()
+    assert draining.wait(10)
     go.touch()
-    assert future.result(10).sequence == 1
+    assert [future.result(10).sequence for future in futures] == [1, 2, 3, 4]
     stopping.join(10)
     assert worker.ended() == [0]
 

@@ -10,7 +10,7 @@ from remote_domain import TYPE
 from structlog.testing import capture_logs
 from support import eventually
 
-from eskernel import Command, Kernel
+from eskernel import Accepted, Command, Event, Kernel
 from eskernel.actors.aggregate.bound_domain import BoundDomain
 from eskernel.errors import (
     CommandRejected,
@@ -210,4 +210,16 @@ def test_what_a_middleware_raises_is_answered_whatever_it_is(sent, raised):
         host = Host(kernel, WIRE, sent)
         take(host, command(1, "fail in middleware", raised))
         assert isinstance(sent.outcome(1), RemoteFailure)
+        host.close()
+
+
+def test_an_outcome_of_a_middlewares_own_that_cannot_be_sent_is_a_failure(sent):
+    event = Event((TYPE, "a"), 1, "noted", {"value": 1})
+    accepted = Accepted((TYPE, "a"), 1, 1, (event,))
+    middleware = [lambda command, call_next: accepted]
+    with Kernel({TYPE: remote_domain}, MemoryStore(), middleware=middleware) as kernel:
+        host = Host(kernel, WIRE, sent)
+        take(host, command(1))
+        assert isinstance(sent.outcome(1), Exception)
+        assert host.drain(5)
         host.close()

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 
 import hypothesis.strategies as st
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from eskernel.remote.placing import places_of
 
@@ -20,7 +20,7 @@ def named(count):
     return [f"worker-{number}" for number in range(count)]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(workers, shards)
 def test_each_shard_has_a_worker_and_none_has_more_than_its_share(names, count):
     places = places_of(names, count)
@@ -29,7 +29,7 @@ def test_each_shard_has_a_worker_and_none_has_more_than_its_share(names, count):
     assert max(Counter(places).values()) <= -(-count // len(names))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(st.permutations(named(6)), shards)
 def test_places_hang_on_names_and_not_on_the_order_they_are_given_in(names, count):
     def by_name(given):
