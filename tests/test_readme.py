@@ -141,6 +141,8 @@ def test_every_python_block_runs_and_gives_the_results_it_shows(tmp_path, monkey
         for block, following in zip(BLOCKS, [*BLOCKS[1:], None], strict=True):
             if block.language != "python" or save_module(block.code, tmp_path):
                 continue
+            if "eskernel.ray" in block.code:
+                continue  # tests/integration/test_ray_kernel.py runs it, on a cluster
             capsys.readouterr()
             run(block.code, block.line, namespace)
             if following is not None and following.language == "text" and following.directly:
@@ -238,6 +240,17 @@ def test_the_table_of_a_process_kernels_options_lists_each_that_a_kernel_has_not
     _, *options = inspect.signature(ProcessKernel).parameters.values()
     rows = [(name, default) for name, default, _, _ in tables_under("Configuration")[2]]
     own = [one for one in options if one.name not in of_a_kernel]
+    assert rows == [(f"`{option.name}`", as_written(option.default)) for option in own]
+
+
+def test_the_table_of_a_ray_kernels_options_lists_each_that_no_other_kernel_has_so():
+    ray = pytest.importorskip("eskernel.ray", reason="ray has no wheel for this Python")
+    known = {**inspect.signature(Kernel).parameters, **inspect.signature(ProcessKernel).parameters}
+    _, *options = inspect.signature(ray.RayKernel).parameters.values()
+    rows = [(name, default) for name, default, _, _ in tables_under("Configuration")[3]]
+    own = [
+        one for one in options if one.name not in known or one.default != known[one.name].default
+    ]
     assert rows == [(f"`{option.name}`", as_written(option.default)) for option in own]
 
 

@@ -85,8 +85,10 @@ class Front:
 
 
 @pytest.fixture
-def open_shard():
-    """Opens shards, which are drained after the test."""
+def open_shard(monkeypatch):
+    """Opens shards, which are drained after the test, and wait less for fronts than usual."""
+    monkeypatch.setattr("eskernel.ray.shard._LINGER", 0.01)
+    monkeypatch.setattr("eskernel.ray.shard._POLL", 0.05)
     opened = []
 
     def open_shard(url: str = "memory:", **options: Any) -> tuple[Shard, Terms]:

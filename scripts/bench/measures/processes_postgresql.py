@@ -34,7 +34,9 @@ def measure(scale: float, say: Say) -> list[Figure]:
             "kernel": stack.enter_context(_kernel(stack, server)),
         }
         count, turns = scaled(_QUOTES, scale, MANY), rounds(_ROUNDS, scale)
-        loads = {name: quotes.quotes_load(kernels[name], count) for name in ("two", "kernel")}
+        books = quotes.even_books(kernels["two"])
+        both = ("two", "kernel")
+        loads = {name: quotes.quotes_load(kernels[name], books, count) for name in both}
         pricing = take_turns(turns, loads, say)
         shares = shares_apart(MORE, scaled(_COMMANDS, scale, MORE))
         loads = {name: shares_load(kernel, shares) for name, kernel in kernels.items()}

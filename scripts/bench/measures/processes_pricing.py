@@ -9,7 +9,7 @@ from eskernel import Kernel
 from eskernel_stores import MemoryStore
 from scripts.bench.callers import MANY
 from scripts.bench.figure import Figure
-from scripts.bench.quotes import DOMAINS, quotes_load
+from scripts.bench.quotes import DOMAINS, even_books, quotes_load
 from scripts.bench.timing import Say, alternate, rounds, scaled
 from scripts.bench.workers import WORKERS, working
 
@@ -20,7 +20,8 @@ def measure(scale: float, say: Say) -> list[Figure]:
     """Return the ratio."""
     count = scaled(_COMMANDS, scale, MANY)
     with working(DOMAINS) as processes, Kernel(DOMAINS, MemoryStore()) as alone:
-        ours, theirs = quotes_load(processes, count), quotes_load(alone, count)
+        books = even_books(processes)
+        ours, theirs = (quotes_load(each, books, count) for each in (processes, alone))
         rates = alternate(rounds(_ROUNDS, scale), ours, theirs, say)
     name = f"pricing, {WORKERS} worker processes against 1 kernel, {MANY} callers"
     return [rates.figure(name, at_least=1.8)]
