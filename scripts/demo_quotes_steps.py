@@ -108,7 +108,8 @@ def count_stored(url: str, quoting: Quoting, books: Books) -> None:
     """Look whether the store has each accepted quote once, and nothing else."""
     heading("Is everything there, once?")
     with closing(open_store(url)) as store:
-        stored: Counter[str] = store.fold_all(_count, Counter())[0]
+        nothing: Counter[str] = Counter()
+        stored, _ = store.fold_all(_count, nothing)
         check("quotes accepted but not stored", [*{*quoting.accepted} - {*stored}], [])
         check("quotes stored twice", [one for one, times in stored.items() if times > 1], [])
         check("quotes stored", stored.total(), len(quoting.accepted))

@@ -103,7 +103,14 @@ def all_gone(processes: Iterable[psutil.Process], timeout: float = 10) -> None:
     eventually(lambda: not any(map(is_alive, processes)), timeout=timeout)
 
 
+def is_stopped(pid: int) -> bool:
+    """Return whether SIGSTOP has reached every thread of a process."""
+    stats = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
 def descriptors() -> int:
+    """Return how many this process has open."""
     return len(os.listdir("/proc/self/fd"))
 
 

@@ -16,7 +16,7 @@ class Call:
     Attributes:
         request: a command, or a question.
         reply: where the outcome goes; a link claims it, by itself, before it sends the request.
-        expires: on the monotonic clock; not sent by then, it is not sent any more.
+        expires: until when it waits for a process, on the monotonic clock.
         number: of the request, given by the link.
         data: the request as bytes, made by the link.
         tries: how often it was sent.

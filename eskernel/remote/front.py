@@ -15,6 +15,7 @@ from eskernel.actors.tree import Node
 from eskernel.errors import (
     DispatchTimeout,
     InvalidCommand,
+    KernelStopped,
     NotStorable,
     UnknownAggregateType,
     UnknownProjection,
@@ -166,7 +167,11 @@ class Front:
 
     def live_aggregates(self) -> list[StreamId]:
         """Return the stream ids of the aggregates that are live, in any process."""
-        asked = [(link, *self._asked(link, Ask("live_aggregates", ()))) for link in self._links()]
+        try:
+            links = self._links()
+        except KernelStopped:
+            return []
+        asked = [(link, *self._asked(link, Ask("live_aggregates", ()))) for link in links]
         found = [self._answer(*one, self._dispatch_timeout) for one in asked]
         return [stream_id for streams in found for stream_id in streams]
 

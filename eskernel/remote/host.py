@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from eskernel.errors import DispatchTimeout, EskernelError
 from eskernel.remote.asks import ASKS
 from eskernel.remote.wire import ASK, COMMAND, Wire
+from eskernel.values import StreamId
 
 if TYPE_CHECKING:
     from eskernel.kernel import Kernel
@@ -28,18 +29,18 @@ class HostReply:
     Args:
         host: whose it is.
         number: of the request.
-        aggregate_type: of the command.
+        stream_id: of the command.
     """
 
-    __slots__ = ("_claim", "_host", "_number", "_open", "aggregate_type")
+    __slots__ = ("_claim", "_host", "_number", "_open", "stream_id")
     quick = True  # it packs a few values and leaves the sending to others
 
-    def __init__(self, host: Host, number: int, aggregate_type: str) -> None:
+    def __init__(self, host: Host, number: int, stream_id: StreamId) -> None:
         self._host = host
         self._number = number
         self._open = True
         self._claim: dict[str, object] = {}
-        self.aggregate_type = aggregate_type
+        self.stream_id = stream_id
 
     def claim(self, by: object) -> bool:
         """Return whether nobody else claimed it before."""
@@ -49,7 +50,7 @@ class HostReply:
         """Send the outcome; only the first call counts."""
         if self._open:
             self._open = False
-            self._host.answer(self._number, self.aggregate_type, outcome)
+            self._host.answer(self._number, self.stream_id, outcome)
 
 
 class Host:
@@ -87,13 +88,13 @@ class Host:
                 self._withdraw(request[0])
         return runs
 
-    def answer(self, number: int, aggregate_type: str, outcome: Any) -> None:
+    def answer(self, number: int, stream_id: StreamId, outcome: Any) -> None:
         """Send what became of a command."""
         pack = self._wire.pack_outcome
         try:
-            reply = pack(number, aggregate_type, outcome)
+            reply = pack(number, stream_id, outcome)
         except Exception as error:  # noqa: BLE001 - somebody waits for an answer, be it this one
-            reply = pack(number, aggregate_type, error)
+            reply = pack(number, stream_id, error)
         self._send(number, reply)
         self._under_way.pop(number, None)
 
@@ -114,7 +115,7 @@ class Host:
         self, request: Sequence[Any], run_later: Callable[[Callable[[], Any]], Any]
     ) -> None:
         number = request[0]
-        reply = self._under_way[number] = HostReply(self, number, request[2])
+        reply = self._under_way[number] = HostReply(self, number, (request[2], request[3]))
         try:
             self._kernel.post(self._wire.unpack_command(request), reply, run_later)
         except Exception as error:  # noqa: BLE001 - the sender's, whatever it is

@@ -21,15 +21,20 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from eskernel.errors import DispatchTimeout, KernelStopped, Overloaded, StoreUnavailable
 from eskernel.remote.calls import Call
+from eskernel.remote.unanswered import (
+    MAX_TRIES,
+    goes_alone,
+    is_command,
+    lost,
+    may_finish,
+    never_begun,
+)
 from eskernel.remote.wire import LEAVING, Wire, parts_of
 from eskernel.values import Command
-
-MAX_TRIES: Final = 3
-"""How often a call is sent to processes that die over it; it may be what kills them."""
 
 
 class Way(Protocol):
@@ -103,7 +108,7 @@ class Slot:
             self._controls.append(self._wire.pack_withdrawal(call.number))
             way.tell()
         elif self._take_out(call):
-            call.reply.resolve(_may_finish())
+            call.reply.resolve(may_finish())
 
     def under_way(self) -> int:
         """Return how many calls wait, or wait for their answers."""
@@ -152,16 +157,16 @@ class Slot:
         self._controls.clear()
         self.down = why
         # As they were sent, and before that those that go alone.
-        lost = sorted(self._sent.values(), key=lambda call: (-call.tries, call.number))
+        left = sorted(self._sent.values(), key=lambda call: (-call.tries, call.number))
         again = []
-        for call in lost:
+        for call in left:
             if self._sent.pop(call.number, None) is None:  # withdrawn meanwhile
                 continue
             if call.repeatable and call.tries < MAX_TRIES and call.wanted:
                 again.append(call)
             else:
                 call.reply.resolve(self._unknown(call, why))
-        self._careful = self._careful or any(map(_goes_alone, again))
+        self._careful = self._careful or any(map(goes_alone, again))
         self._waiting.extendleft(reversed(again))
         if self._refusal is not None:
             self._refuse_waiting()
@@ -180,7 +185,7 @@ class Slot:
             with suppress(ValueError):  # a sender has taken it meanwhile
                 self._waiting.remove(call)
                 if call.reply.claim(self):
-                    call.reply.resolve(_may_finish() if call.tries else self._never_begun())
+                    call.reply.resolve(may_finish() if call.tries else self._never_begun())
 
     def close(self, refusal: str) -> None:
         """Take no more calls, and refuse those that wait."""
@@ -204,9 +209,9 @@ class Slot:
                 break
             if not call.wanted or not call.reply.claim(self):
                 if call.tries:  # withdrawn when it was to be sent again; else by its caller
-                    call.reply.resolve(_may_finish())
+                    call.reply.resolve(may_finish())
                 continue
-            if self._careful and _is_command(call) and not _goes_alone(call):
+            if self._careful and is_command(call) and not goes_alone(call):
                 self._careful = False
             call.tries += 1
             sent[call.number] = call
@@ -215,7 +220,7 @@ class Slot:
 
     def _must_wait(self) -> bool:
         """Return whether a command is sent beside which no other may be, or must not be itself."""
-        return self._careful and any(map(_is_command, list(self._sent.values())))
+        return self._careful and any(map(is_command, list(self._sent.values())))
 
     def _take_out(self, call: Call) -> bool:
         """Return whether a call that was claimed is this thread's to answer."""
@@ -245,39 +250,9 @@ class Slot:
             return error
 
     def _never_begun(self) -> DispatchTimeout:
-        why = "its process is busy" if self._way is not None else self.down
-        return DispatchTimeout(
-            f"not sent in time, as {why}; it never began and never will: it is safe to repeat",
-            started=False,
-        )
+        return never_begun("its process is busy" if self._way is not None else self.down)
 
     def _unknown(self, call: Call, why: str) -> StoreUnavailable | KernelStopped:
-        if not isinstance(call.request, Command):
-            if self._refusal is not None:
-                return KernelStopped(self._refusal)
-            return StoreUnavailable(f"no answer, as {why}; ask again")
-        advice = (
-            f"sent {call.tries} times, and given up: look whether it is what ends the process"
-            if call.tries >= MAX_TRIES
-            else "give commands a command_id, to have them sent again"
-        )
-        return StoreUnavailable(
-            f"{why}, and took the outcome of the command along; {advice}", outcome_unknown=True
-        )
-
-
-def _is_command(call: Call) -> bool:
-    return isinstance(call.request, Command)
-
-
-def _goes_alone(call: Call) -> bool:
-    """Return whether a call has one try left, and may be what ends its process."""
-    return _is_command(call) and call.tries == MAX_TRIES - 1
-
-
-def _may_finish() -> DispatchTimeout:
-    return DispatchTimeout(
-        "no answer in time from the process that has the command; it may still finish, or be done: "
-        "ask outcome_of, or repeat it with the same command_id",
-        started=True,
-    )
+        if self._refusal is not None and not is_command(call):
+            return KernelStopped(self._refusal)
+        return lost(call, why)

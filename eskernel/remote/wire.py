@@ -13,7 +13,7 @@ what cannot be packed fails its sender alone:
 
 | reply | fields |
 |---|---|
-| accepted | id, 0, sequence, position, rows; see `outcomes` |
+| accepted | id, 0, sequence, position, rows; see `outcomes`; the stream, if it is another |
 | failed | id, 1, failure; see `failures` |
 | value | id, 2, value |
 | leaving: nothing more is to be sent | 0, 3 |
@@ -145,11 +145,14 @@ class Wire:
 
     # Replies.
 
-    def pack_outcome(self, number: int, aggregate_type: str, outcome: Any) -> bytes:
-        """Return what became of a command as a reply."""
+    def pack_outcome(self, number: int, stream_id: StreamId, outcome: Any) -> bytes:
+        """Return what became of a command on a stream as a reply."""
         if outcome.__class__ is Accepted:
-            return self._pack((number, ACCEPTED, *accepted_to_fields(outcome)[1]))
-        return self._pack_failure(number, outcome, self.domains[aggregate_type].pack)
+            stored_in, fields = accepted_to_fields(outcome)
+            if stored_in != stream_id:  # a middleware has passed another command on
+                fields.append(stored_in)
+            return self._pack((number, ACCEPTED, *fields))
+        return self._pack_failure(number, outcome, self.domains[stream_id[0]].pack)
 
     def pack_value(self, number: int, value: Any) -> bytes:
         """Return the answer to a question as a reply, an exception as what it is."""
@@ -168,10 +171,12 @@ class Wire:
 
     def outcome_of(self, reply: list[Any], stream_id: StreamId) -> Accepted | Exception:
         """Return what became of a command on a stream."""
-        unpack = self._unpacks[stream_id[0]]
         if reply[1] == ACCEPTED:
-            return fields_to_accepted(stream_id, reply[2:], unpack)
-        return fields_to_failure(unpack(reply[2]), self._unpacks)
+            _, _, sequence, position, rows, *elsewhere = reply
+            stored_in = tuple(elsewhere[0]) if elsewhere else stream_id
+            unpack = self._unpacks[stored_in[0]]
+            return fields_to_accepted(stored_in, [sequence, position, rows], unpack)
+        return fields_to_failure(self._unpacks[stream_id[0]](reply[2]), self._unpacks)
 
     def value_of(self, reply: list[Any]) -> Any:
         """Return the answer to a question, or the exception that it is."""

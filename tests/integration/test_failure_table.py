@@ -99,6 +99,23 @@ def test_a_domain_that_raises_ends_its_actor_and_stores_nothing(function, start,
     assert kernel.state_of(TYPE, "a") == ({"total": 6, "count": 2}, 2)
 
 
+def test_a_domain_may_raise_what_cannot_even_be_shown(start, store, domain):
+    class Wordless(Exception):
+        def __str__(self) -> str:
+            return self.missing
+
+    def raise_it(*_):
+        raise Wordless
+
+    kernel = start()
+    domain.hooks["handle_command"] = raise_it
+    with pytest.raises(AggregateCrashed, match="Wordless") as crash:
+        kernel.dispatch(add(n=7))
+    assert isinstance(crash.value.__cause__, Wordless)
+    domain.hooks.clear()
+    assert kernel.dispatch(add(n=1)).sequence == 1
+
+
 def test_events_before_the_one_that_crashes_are_not_stored_either(start, store, domain):
     domain.hooks["apply_event"] = lambda payload, _state: payload["n"] == 3 and fail()
     kernel = start()

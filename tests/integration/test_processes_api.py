@@ -421,12 +421,12 @@ def test_a_kernel_that_does_not_run_refuses_and_says_why():
         lambda: kernel.submit(note("a")),
         lambda: kernel.state_of(TYPE, "a"),
         lambda: kernel.outcome_of(TYPE, "a", "b"),
-        kernel.live_aggregates,
         kernel.tree,
     ]
     for call in calls:
         with pytest.raises(KernelStopped, match="not started"):
             call()
+    assert kernel.live_aggregates() == []
     assert kernel.stop()
     with kernel:
         assert kernel.start() is kernel

@@ -17,6 +17,7 @@ from process_helpers import (
     check_states,
     check_stored,
     has_begun,
+    is_stopped,
     note,
     pid_at,
     process_kernel,
@@ -89,6 +90,7 @@ def test_a_worker_that_is_stopped_lets_callers_go_in_time_and_goes_on_when_it_is
     pid = pid_at(kernel, 0)
     os.kill(pid, signal.SIGSTOP)
     try:
+        eventually(lambda: is_stopped(pid))  # else it may stop while it holds the database's lock
         future = kernel.submit(note(stream, 0, 1))
         with pytest.raises(DispatchTimeout) as caught:
             kernel.dispatch(note(stream, 0, 2), timeout=0.05)

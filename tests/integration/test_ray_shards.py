@@ -11,38 +11,21 @@ from store_helpers import log
 from support import eventually
 
 from eskernel import Command
-from eskernel.errors import KernelStopped, NotOwner, StoreUnavailable
+from eskernel.errors import NotOwner, StoreUnavailable
 
 pytest.importorskip("ray", reason="ray has no wheel for this Python")
 
-from eskernel.actors.aggregate.replies import WaitedReply
 from eskernel.ray import RayKernel
-from eskernel.ray.actors import check_reach
 from eskernel.ray.answers import BUSY, DONE, FAILED, MOVED, MOVING, STRANGE
-from eskernel.ray.balance import moves
 from eskernel.ray.shard import Shard
-from eskernel.ray.slot import RaySlot
 from eskernel.ray.terms import Terms
-from eskernel.remote.calls import Call
 from eskernel.remote.failures import fields_to_failure
-from eskernel.remote.setup import OPENER, Setup
+from eskernel.remote.setup import Setup
 from eskernel.remote.wire import PLAIN, frame_of, parts_of
-
-OPTIONS = {
-    "snapshot_interval": 0,
-    "snapshots_kept": 1,
-    "passivation_timeout": 5.0,
-    "max_live_aggregates": None,
-    "dispatch_timeout": 5.0,
-    "inbox_limit": 1000,
-    "receipts_kept": 1000,
-}
 
 
 def setup_of(url: str, **options: Any) -> Setup:
-    domains = {"probe": remote_domain}
-    every = {**OPTIONS, **options}
-    return Setup.of(domains, url, None, None, {}, (), None, OPENER, None, every)
+    return RayKernel({"probe": remote_domain}, url, **options)._setup
 
 
 class Front:
@@ -200,87 +183,3 @@ def test_a_life_that_ray_took_for_dead_can_store_nothing(
     refused = old.outcome(note("too late"), note("too late", "b"))
     assert [type(one) for one in refused] == [NotOwner, NotOwner]
     assert [one.payload["value"] for one in log(open_url(backend_url))] == ["before", "after"]
-
-
-# The slot.
-
-
-def test_a_slot_sends_first_what_was_refused_and_in_order(open_shard):
-    slot = RaySlot(setup_of("memory:").wire(), 100)
-    calls = [Call(note(value), WaitedReply(), float("inf")) for value in range(4)]
-    for call in calls[:3]:
-        slot.post(call)
-    parts = slot._take(2)
-    assert slot.is_waited_for()
-    slot.give_back(frame_of([*parts, setup_of("memory:").wire().pack_withdrawal(1)]))
-    assert not slot.is_waited_for()
-    slot.post(calls[3])
-    assert [parts_of(frame_of([part]))[0][0] for part in slot._take(10)] == [1, 2, 3, 4]
-    assert [call.tries for call in calls] == [1, 1, 1, 1]
-
-
-def test_a_store_of_one_machine_is_refused_on_several():
-    check_reach(setup_of("sqlite:///events.db"), ["10.0.0.1", "10.0.0.1"])
-    check_reach(setup_of("memory:"), ["10.0.0.1", "10.0.0.2"])
-    with pytest.raises(ValueError, match="one machine, and the cluster has"):
-        check_reach(setup_of("sqlite:///events.db"), ["10.0.0.2", "10.0.0.1"])
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"in_flight_limit": 0},
-        {"name": "a/b"},
-        {"name": ""},
-        {"balance_every": -1.0},
-        {"lease_seconds": 0},
-        {"shards": 0},
-    ],
-    ids=lambda wrong: next(iter(wrong)),
-)
-def test_what_a_front_is_given_is_checked_before_ray_is_asked(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong)).replace("lease_", "")):
-        RayKernel({"probe": remote_domain}, "memory:", **wrong)
-
-
-def test_in_a_forked_child_a_front_does_nothing():
-    kernel = RayKernel({"probe": remote_domain}, "memory:")
-    with pytest.raises(KernelStopped, match="not started"):
-        kernel.dispatch(note(1))
-    kernel._process = -1
-    assert kernel.stop()
-    for call in (kernel.start, kernel.rebalance, lambda: kernel.dispatch(note(1))):
-        with pytest.raises(KernelStopped, match="fork"):
-            call()
-
-
-# The balance.
-
-
-@pytest.mark.parametrize(
-    ("places", "nodes", "expected"),
-    [
-        ("aaaa", "ab", 2),
-        ("aaaa", "abc", 2),
-        ("aabb", "ab", 0),
-        ("aab", "ab", 0),
-        ("aaab", "ab", 1),
-        ("aaabbb", "abc", 2),
-        ("aaxx", "ab", 2),
-        ("", "ab", 0),
-        ("aa", "", 0),
-    ],
-)
-def test_no_more_shards_move_than_a_fair_share_needs(places, nodes, expected):
-    planned = moves(list(places), list(nodes))
-    assert len(planned) == expected
-    after = list(places)
-    for shard, node in planned:
-        assert after[shard] != node
-        after[shard] = node
-    counts = [after.count(node) for node in nodes]
-    assert not counts or max(counts) - min(counts) <= 1
-
-
-def test_a_shard_that_is_being_placed_stays():
-    assert moves([None, "a", "a", None], ["a", "b"]) == [(2, "b")]

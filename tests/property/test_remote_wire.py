@@ -144,7 +144,7 @@ def shown(accepted: Accepted) -> Any:
 @steady
 @given(outcomes)
 def test_outcomes_come_as_they_were(accepted):
-    (reply,) = there([WIRE.pack_outcome(3, accepted.stream_id[0], accepted)])
+    (reply,) = there([WIRE.pack_outcome(3, accepted.stream_id, accepted)])
     received = WIRE.outcome_of(reply, accepted.stream_id)
     assert type(received) is Accepted
     assert same(shown(received), shown(accepted))
@@ -201,8 +201,14 @@ def facts_of(error: BaseException) -> Any:
     }
 
 
+def test_an_outcome_of_another_aggregate_than_the_commands_comes_back_as_its_own():
+    accepted = Accepted(("other", "b"), 7, None, ())
+    (reply,) = there([WIRE.pack_outcome(3, ("kind", "a"), accepted)])
+    assert WIRE.outcome_of(reply, ("kind", "a")) == accepted
+
+
 def travelled(error: BaseException, domain: str = "kind") -> Any:
-    (reply,) = there([WIRE.pack_outcome(1, domain, error)])
+    (reply,) = there([WIRE.pack_outcome(1, (domain, "a-1"), error)])
     return WIRE.outcome_of(reply, (domain, "a"))
 
 

@@ -124,9 +124,9 @@ class SlotModel(RuleBasedStateMachine):
         if isinstance(call.request, Ask):
             reply = WIRE.pack_value(number, ["answer"])
         elif late and number in self.withdrawn:
-            reply = WIRE.pack_outcome(number, TYPE, DispatchTimeout("late", started=False))
+            reply = WIRE.pack_outcome(number, (TYPE, "a"), DispatchTimeout("late", started=False))
         else:
-            reply = WIRE.pack_outcome(number, TYPE, Accepted((TYPE, "a"), number, None, ()))
+            reply = WIRE.pack_outcome(number, (TYPE, "a"), Accepted((TYPE, "a"), number, None, ()))
         was_open = self._open(call)
         assert not self.slot.hear(frame_of([reply]))
         assert not self._open(call)

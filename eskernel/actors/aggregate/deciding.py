@@ -108,9 +108,12 @@ def _refused(command: Command, error: NotStorable) -> InvalidCommand:
 
 def crashed(stream_id: StreamId, command_type: str, cause: BaseException) -> AggregateCrashed:
     """Return the error for a command on which the domain raised."""
+    try:
+        words = f"{type(cause).__name__}: {cause}"
+    except Exception:  # noqa: BLE001 - its own __str__ raises whatever it likes
+        words = type(cause).__name__
     error = AggregateCrashed(
-        f"{stream_id} crashed on {command_type!r}: {type(cause).__name__}: {cause}; nothing stored",
-        stream_id,
+        f"{stream_id} crashed on {command_type!r}: {words}; nothing stored", stream_id
     )
     error.__cause__ = cause
     return error

@@ -81,7 +81,9 @@ def accepting(*requests):
     """Return a frame that accepts these commands."""
     return frame_of(
         [
-            WIRE.pack_outcome(request[0], TYPE, Accepted((TYPE, request[3]), request[0], None, ()))
+            WIRE.pack_outcome(
+                request[0], (TYPE, request[3]), Accepted((TYPE, request[3]), request[0], None, ())
+            )
             for request in requests
         ]
     )
@@ -174,7 +176,9 @@ def test_an_answer_that_cannot_be_read_is_its_callers_trouble_alone(slot, way):
 def test_a_refusal_arrives_as_what_it_is(slot, way):
     slot.post(call := command_call())
     (request,) = way.take()
-    slot.hear(frame_of([WIRE.pack_outcome(request[0], TYPE, CommandRejected("no", 1))]))
+    slot.hear(
+        frame_of([WIRE.pack_outcome(request[0], (TYPE, request[3]), CommandRejected("no", 1))])
+    )
     assert outcome(call).detail == 1
 
 
@@ -197,7 +201,7 @@ def test_what_is_withdrawn_after_it_was_sent_is_asked_back(slot, way):
     assert is_open(call), "the process says whether it has begun"
     assert [one[:2] for one in way.take()] == [[request[0], WITHDRAWAL]]
     late = DispatchTimeout("late", started=False)
-    slot.hear(frame_of([WIRE.pack_outcome(request[0], TYPE, late)]))
+    slot.hear(frame_of([WIRE.pack_outcome(request[0], (TYPE, request[3]), late)]))
     assert not outcome(call).started
 
 
@@ -520,7 +524,7 @@ def test_each_call_is_answered_once_whatever_happens_at_the_same_time(round_):
             slot.hear(frame_of([WIRE.pack_value(request[0], [])]))
         elif request[1] == WITHDRAWAL:
             late = DispatchTimeout("late", started=True)
-            slot.hear(frame_of([WIRE.pack_outcome(request[0], TYPE, late)]))
+            slot.hear(frame_of([WIRE.pack_outcome(request[0], (TYPE, request[3]), late)]))
 
     process = threading.Thread(target=be_processes, args=(rng.random(),), daemon=True)
     process.start()

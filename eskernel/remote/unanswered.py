@@ -1,0 +1,58 @@
+"""Unanswered: what a caller is told whose call was never sent, or got no answer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eskernel.errors import DispatchTimeout, StoreUnavailable
+from eskernel.remote.calls import Call
+from eskernel.values import Command
+
+MAX_TRIES: Final = 3
+"""How often a call is sent to processes that die over it; it may be what kills them."""
+
+
+def is_command(call: Call) -> bool:
+    """Return whether a call is a command, and not a question."""
+    return isinstance(call.request, Command)
+
+
+def goes_alone(call: Call) -> bool:
+    """Return whether a call has one try left, and may be what ends its process."""
+    return is_command(call) and call.tries == MAX_TRIES - 1
+
+
+def never_begun(why: str) -> DispatchTimeout:
+    """Return the error for a command that was not sent in time."""
+    return DispatchTimeout(
+        f"not sent in time, as {why}; it never began and never will: it is safe to repeat",
+        started=False,
+    )
+
+
+def may_finish() -> DispatchTimeout:
+    """Return the error for a command that was sent, and not answered in time."""
+    return DispatchTimeout(
+        "no answer in time from the process that has the command; it may still finish, or be done: "
+        "ask outcome_of, or repeat it with the same command_id",
+        started=True,
+    )
+
+
+def lost(call: Call, why: str) -> StoreUnavailable:
+    """Return the error for a call that was sent to a process which has ended.
+
+    Args:
+        call: not sent again.
+        why: what became of the process.
+    """
+    if not is_command(call):
+        return StoreUnavailable(f"no answer, as {why}; ask again")
+    advice = (
+        f"sent {call.tries} times, and given up: look whether it is what ends the process"
+        if call.tries >= MAX_TRIES
+        else "give commands a command_id, to have them sent again"
+    )
+    return StoreUnavailable(
+        f"{why}, and took the outcome of the command along; {advice}", outcome_unknown=True
+    )
