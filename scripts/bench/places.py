@@ -95,6 +95,7 @@ def local_ray() -> Iterator[None]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     with folder() as place:
         ray.init(
+            "local",  # a new one, whatever runs here
             num_cpus=2,
             include_dashboard=False,
             log_to_driver=False,
