@@ -28,10 +28,11 @@ demo-processes: $(VENV)/.with-core ## see every core used, and a process lost at
 demo-ray: $(VENV)/.with-demo-ray ## see a Ray cluster lose a node at work
 	$(RUN) scripts/demo_ray.py
 
-# The stress tests run without coverage: exceptions that arrive at any bytecode would arrive in
+# Two processes, each with servers of its own, run a file of tests at a time. The stress tests run
+# by themselves, and without coverage: exceptions that arrive at any bytecode would arrive in
 # coverage's own, and it would hang.
 test: $(VENV)/.with-test ## run the tests, with branch coverage
-	$(RUN) -m pytest --cov -m "not stress"
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile --cov -m "not stress"
 	$(RUN) -m pytest -m stress
 
 crash: $(VENV)/.with-test ## kill writers by the hundred and look for what is lost

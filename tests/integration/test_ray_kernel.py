@@ -19,7 +19,9 @@ import remote_counting
 import remote_domain
 from process_helpers import PATHS, TYPE, Load, note
 from support import eventually, new_seed
+from test_readme import of_language, run
 
+from domains import bank_account
 from eskernel import Command
 from eskernel.errors import CommandRejected, KernelStopped, StoreUnavailable, UnknownProjection
 
@@ -221,3 +223,15 @@ def test_a_node_that_comes_gets_its_share_and_no_command_fails(two_nodes, sqlite
             load.go_on()
         assert load.errors == []
         load.check(sqlite_url)
+
+
+def test_the_readmes_block_runs(two_nodes, postgresql_url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = [one for one in of_language("python") if "eskernel.ray" in one.code]
+    code = block.code.replace("postgresql://bank:secret@db/bank", postgresql_url)
+    assert code != block.code
+    namespace = {"__name__": "readme", "bank_account": bank_account, "Command": Command}
+    try:
+        run(code, block.line, namespace)
+    finally:
+        RayKernel({"bank_account": bank_account}, postgresql_url, shards=4).start().end_shards()
