@@ -248,11 +248,12 @@ def noted(event):
     return event.payload["by"], event.payload["n"]
 
 
-def test_an_interrupt_of_the_whole_group_reaches_the_parent_alone(sqlite_url):
+def test_signals_to_the_whole_group_leave_it_to_the_parent_what_to_do(sqlite_url):
     source = """
-    import sys, time
+    import signal, sys, time
     from process_helpers import note, process_kernel, workers_of
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with process_kernel(sys.argv[1]) as kernel:
         kernel.dispatch(note("s0", 0, 0))
         before = workers_of()
@@ -263,9 +264,20 @@ def test_an_interrupt_of_the_whole_group_reaches_the_parent_alone(sqlite_url):
             for n in range(1, 10):
                 kernel.dispatch(note(f"s{n}", 0, n))
             print(set(before) <= set(workers_of()), flush=True)
+        futures = [kernel.submit(note(f"s{n}", 1, n)) for n in range(100)]
+        try:
+            print(futures[0].result(10).sequence, flush=True)
+            while any(slot._waiting for slot in kernel._running.slots):
+                time.sleep(0.001)
+            print("sent", flush=True)
+            time.sleep(20)
+        except SystemExit:
+            print(kernel.stop(), [one for one in futures if one.exception() is not None])
     """
     parent = program(source, sqlite_url, start_new_session=True, stderr=subprocess.STDOUT)
     assert parent.stdout.readline() == "ready\n"
     os.killpg(parent.pid, signal.SIGINT)
-    assert parent.communicate(timeout=20)[0] == "True\n"
+    assert [parent.stdout.readline() for _ in range(3)] == ["True\n", "2\n", "sent\n"]
+    os.killpg(parent.pid, signal.SIGTERM)
+    assert parent.communicate(timeout=30)[0] == "True []\n"
     assert parent.returncode == 0

@@ -26,10 +26,11 @@ def _quiet_log():
         yield
 
 
-def test_killed_workers_lose_nothing_and_no_other_worker_notices(sql_url):
+@pytest.mark.parametrize("lease_seconds", [None, 5.0])
+def test_killed_workers_lose_nothing_and_no_other_worker_notices(sql_url, lease_seconds):
     seed = new_seed()
     rng = random.Random(seed)
-    with process_kernel(sql_url, workers=3) as kernel:
+    with process_kernel(sql_url, workers=3, lease_seconds=lease_seconds) as kernel:
         spared = streams_at(kernel, SPARED, 3)
         streams = [*spared, *(s for place in VICTIMS for s in streams_at(kernel, place, 3))]
         with Load(kernel, streams, seed) as load:
