@@ -53,12 +53,14 @@ def show(url: str) -> None:
 
 def kill_a_worker(kernel: ProcessKernel) -> None:
     heading("Kill one of them in the middle of its work")
-    worker = kernel.tree().find("worker-0")
-    os.kill(int(worker.actor.removeprefix("process ")), signal.SIGKILL)
-    fact("killed", f"{worker.name}, {worker.actor}")
-    replaced = f"{worker.name} is replaced"
-    wait_until(replaced, lambda: kernel.tree().find(worker.name).restarts, steps.TIMEOUT)
-    fact("replaced by", kernel.tree().find(worker.name).actor)
+    pid = kernel.worker_pids()[0]
+    assert pid is not None, "it has just answered"
+    os.kill(pid, signal.SIGKILL)
+    fact("killed", f"worker-0, process {pid}")
+    wait_until(
+        "worker-0 is replaced", lambda: kernel.tree().find("worker-0").restarts, steps.TIMEOUT
+    )
+    fact("replaced by", kernel.tree().find("worker-0").actor)
 
 
 if __name__ == "__main__":

@@ -81,14 +81,14 @@ def _is_worker(process: psutil.Process) -> bool:
 
 def place_of(kernel: ProcessKernel, stream: str) -> int:
     """Return the index of the worker that serves a stream."""
-    return kernel._places[shard_of((TYPE, stream), kernel._shards)]
+    return kernel._running._workers[shard_of((TYPE, stream), kernel._shards)]
 
 
 def pid_at(kernel: ProcessKernel, place: int) -> int:
     """Return the process that serves a place, as soon as there is one."""
     assert kernel._running is not None
-    fleet = kernel._running.fleet
-    child = eventually(lambda: fleet.places[place].child, timeout=10)
+    fleet = kernel._running._fleet
+    child = eventually(lambda: fleet.slots[place].child, timeout=10)
     return child.pid
 
 

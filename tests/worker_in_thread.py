@@ -11,9 +11,13 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
+from eskernel.actors.aggregate.limits import Limits
+from eskernel.actors.supervision import Supervisor
 from eskernel.processes import worker
 from eskernel.processes.channel import KEY_BYTES, Channel
 from eskernel.remote.front import Front
+from eskernel.remote.router import Router
+from eskernel.remote.running import Member, Running
 from eskernel.remote.setup import Setup
 from eskernel.remote.slot import Slot
 from eskernel.remote.wire import PLAIN
@@ -42,7 +46,7 @@ def setup_of(domains: Any, event_store: Any = "memory:", **options: Any) -> Setu
         **options,
     }
     limits = {name: named.pop(name, default) for name, default in OPTIONS.items()}
-    return Setup.of(domains, event_store, **named, options=limits)
+    return Setup.of(domains=domains, event_store=event_store, **named, limits=Limits(**limits))
 
 
 class WorkerInThread:
@@ -94,7 +98,7 @@ class WorkerInThread:
     def serve(self, setup: Setup) -> LocalFront:
         """Have it serve, and return the front."""
         assert self.prepare(setup) is None
-        return LocalFront(setup, self.channel)
+        return LocalFront(setup, self.channel).start()
 
     def ended(self) -> list[int]:
         """Return the exit codes after its end; closes what the end of a process closes."""
@@ -105,42 +109,68 @@ class WorkerInThread:
         return self.exits
 
 
-class LocalFront(Front):
-    """A front of one worker, through a slot and a channel, and nothing that restarts it."""
+class LocalSupervisor(Supervisor):
+    """The root of a front in a test."""
 
-    def __init__(self, setup: Setup, channel: Channel) -> None:
-        super().__init__(setup, 4)
-        self.slot = Slot(self._wire, 1000)
+
+class RunningWorker(Running):
+    """One worker, through a slot and a channel, and nothing that restarts it."""
+
+    supervisor = LocalSupervisor
+
+    def __init__(self, router: Router, slot: Slot, channel: Channel) -> None:
+        super().__init__(router, [slot])
         self.left = threading.Event()
         self._channel = channel
         self._listener = threading.Thread(target=self._listen, daemon=True)
+
+    def start(self) -> None:
+        self.start_root()
         self._listener.start()
-        self.slot.serve(channel)
+        self.slots[0].serve(self._channel)
+
+    def stop(self, timeout: float) -> bool:
+        slot = self.slots[0]
+        self.over.set()
+        slot.close("stopped")
+        slot.stop(timeout)
+        self._listener.join(10)
+        self._channel.dispose()
+        self.stop_root()
+        self.callbacks.close()
+        return not self._listener.is_alive()
+
+    def slot_of(self, shard: int) -> Slot:
+        return self.slots[0]
+
+    def members(self) -> list[Member]:
+        return [Member("worker", "thread", self.slots[0], True, 0)]
+
+    def abandon(self) -> None:
+        self._channel.abandon()
 
     def _listen(self) -> None:
+        slot = self.slots[0]
         try:
             while True:
-                if self.slot.hear(self._channel.receive()):
+                if slot.hear(self._channel.receive()):
                     self.left.set()
         except (EOFError, OSError):
             self._channel.close()
-        self.slot.lose("the worker ended")
+        slot.lose("the worker ended")
 
-    def start(self) -> LocalFront:
-        return self
 
-    def stop(self, timeout: float = 5.0) -> bool:
-        self.slot.close("stopped")
-        self.slot.stop(timeout)
-        self._listener.join(10)
-        self._channel.dispose()
-        return not self._listener.is_alive()
+class LocalFront(Front[RunningWorker]):
+    """A front of one worker."""
 
-    def _links(self) -> Any:
-        return [self.slot]
+    def __init__(self, setup: Setup, channel: Channel) -> None:
+        super().__init__(setup)
+        self.slot = Slot(self._wire, 1000)
+        self._channel = channel
 
-    def _link_of(self, shard: int) -> Any:
-        return self.slot
+    @property
+    def left(self) -> threading.Event:
+        return self._present().left
 
-    def _hand_over(self, job: Any) -> None:
-        job()
+    def _new(self) -> RunningWorker:
+        return RunningWorker(Router(self._wire.domains, 4), self.slot, self._channel)

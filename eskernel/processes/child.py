@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 from typing import Any, Final
 
-from eskernel.errors import EskernelError
+from eskernel.errors import KernelStopped
 from eskernel.processes.channel import KEY_BYTES, Channel
 from eskernel.remote.failures import fields_to_failure
 from eskernel.remote.wire import PLAIN
@@ -36,10 +36,6 @@ os.register_at_fork(
     after_in_parent=_starting.release,
     after_in_child=_starting.release,
 )
-
-
-class WorkerEnded(EskernelError):
-    """A worker process ended before it was ready."""
 
 
 class Child:
@@ -87,7 +83,7 @@ class Child:
         Raises:
             InvalidDomain, InvalidProjection, NotImportable: what it was told is wrong.
             StoreUnavailable, ValueError, ModuleNotFoundError: a store cannot be opened.
-            WorkerEnded: it is gone.
+            KernelStopped: it is gone.
         """
         key = secrets.token_bytes(KEY_BYTES)
         try:
@@ -100,7 +96,7 @@ class Child:
         self._tell(setup)
 
     def serve(self, leases: dict[str, Any] | None) -> None:
-        """Have it open its stores and start its kernel, and return when it has.
+        """Have it start its kernel, and return when it has.
 
         Args:
             leases: fields of the `ShardLeases` of its kernel; None for none.
@@ -108,7 +104,7 @@ class Child:
         Raises:
             StoreUnavailable, ValueError: a store cannot be opened; and anything else a kernel
                 raises when it is made and started.
-            WorkerEnded: it is gone.
+            KernelStopped: it is gone.
         """
         self._tell(PLAIN.pack(leases, "leases"))
 
@@ -150,12 +146,12 @@ class Child:
         if failure is not None:
             raise fields_to_failure(failure, {})
 
-    def _gone(self) -> WorkerEnded:
+    def _gone(self) -> KernelStopped:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(1.0)
         if self._process.poll() is None:
-            return WorkerEnded(f"worker process {self.pid} closed its socket; see its output")
-        return WorkerEnded(f"{self.ended()} before it was ready; see its output for the reason")
+            return KernelStopped(f"worker process {self.pid} closed its socket; see its output")
+        return KernelStopped(f"{self.ended()} before it was ready; see its output for the reason")
 
 
 def _search_path(folder: str) -> str:

@@ -12,14 +12,15 @@ from pykka import ActorRef
 
 from eskernel.actors.supervision.actor import tell_if_alive
 from eskernel.processes.child import Child
+from eskernel.remote.running import Member
 from eskernel.remote.slot import Slot
 
 NEWS: Final = object()
-"""Tells the minder that there is news."""
+"""Tells the supervisor that there is news."""
 
 
-class Place:
-    """A slot, and the process in it.
+class WorkerSlot:
+    """The calls to one worker, and the process that is it just now.
 
     Attributes:
         name: for logs and trees.
@@ -42,30 +43,36 @@ class Place:
         self.due: float | None = 0.0
         self.owner: str | None = None
 
+    def member(self) -> Member:
+        """Return what the tree shows of it."""
+        child = self.child
+        where = f"process {child.pid}" if child else "waits for its restart"
+        return Member(self.name, where, self.slot, child is not None, max(self.restarts, 0))
+
 
 class Fleet:
-    """All places, spares and settings; outlives a minder that is restarted.
+    """All workers, spares and settings; outlives a supervisor that is restarted.
 
-    Only the minder's thread changes places and spares; `all` also holds processes on their way,
-    for the one who ends everything.
+    Only the supervisor's thread changes slots and spares; `children` also holds processes on their
+    way, for the one who ends everything.
 
     Args:
-        places: one for each worker.
+        slots: one for each worker.
         start: starts a process.
         setup: what each is told first.
-        leases: from a place to the fields of the next kernel's `ShardLeases`, or to None.
+        leases: from a slot to the fields of the next kernel's `ShardLeases`, or to None.
         spares: how many to keep in reserve.
     """
 
     def __init__(
         self,
-        places: list[Place],
+        slots: list[WorkerSlot],
         start: Callable[[], Child],
         setup: bytes,
-        leases: Callable[[Place], dict[str, Any] | None],
+        leases: Callable[[WorkerSlot], dict[str, Any] | None],
         spares: int,
     ) -> None:
-        self.places = places
+        self.slots = slots
         self.start = start
         self.setup = setup
         self.leases = leases
@@ -76,20 +83,22 @@ class Fleet:
         self.failed = 0  # how many in a row could not be started
         self.due = 0.0  # when the next may be started, on the monotonic clock
         self.stopping = False
-        # What threads have found out; a minder takes it from here, so that nothing is lost when it
-        # is restarted.
+        # What threads have found out; a supervisor takes it from here, so that nothing is lost when
+        # it is restarted.
         self.news: deque[Callable[[], Any]] = deque()
-        self.minder: ActorRef[Any] | None = None
-        # Guards `all` and `stopping`: after `stopping` is set no process is started.
+        self.supervisor: ActorRef[Any] | None = None
+        # Held while a process is started, and while `stopping` is set: after that none is started,
+        # and all that were are in `children`. Each leaves it in one step.
         self._lock = threading.Lock()
-        self.all: set[Child] = set()
-        # That start processes, receive from them or end them; each adds and removes itself.
+        self.children: set[Child] = set()
+        # That start processes, receive from them or end them; entered before it runs, each removes
+        # itself in one step.
         self._threads: set[threading.Thread] = set()
 
     def tell(self, news: Callable[[], Any]) -> None:
-        """Have the minder do something."""
+        """Have the supervisor do something."""
         self.news.append(news)
-        tell_if_alive(self.minder, NEWS)
+        tell_if_alive(self.supervisor, NEWS)
 
     def new_child(self) -> Child | None:
         """Start a process and have it prepared; None if there is to be none any more."""
@@ -97,7 +106,7 @@ class Fleet:
             if self.stopping:
                 return None
             child = self.start()
-            self.all.add(child)
+            self.children.add(child)
         try:
             child.prepare(self.setup)
         except BaseException:
@@ -110,23 +119,23 @@ class Fleet:
         child.channel.close()
         child.end()
         child.channel.dispose()
-        self.all.discard(child)
+        self.children.discard(child)
 
     def end(self) -> list[Child]:
         """Start no more; return what is there."""
         with self._lock:
             self.stopping = True
-            return list(self.all)
+            return list(self.children)
 
     def clear(self, timeout: float) -> None:
         """Let the last answers in, for so many seconds, and close all descriptors.
 
-        After `end`, when the processes have ended and there is no minder any more.
+        After `end`, when the processes have ended and there is no supervisor any more.
         """
         deadline = time.monotonic() + timeout
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
-        for child in list(self.all):
+        for child in list(self.children):
             self.forget(child)
 
     def in_thread(self, function: Callable[[], Any]) -> None:

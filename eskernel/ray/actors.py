@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -11,8 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from eskernel.errors import KernelStopped
 from eskernel.ray.answers import DONE, ENDED, MOVING
-from eskernel.ray.shard import Shard
-from eskernel.remote.setup import Setup
+from eskernel.ray.host import ShardHost
 
 NAMESPACE: Final = "eskernel"
 _THREADS: Final = 100
@@ -48,7 +47,7 @@ class ShardActors:
         self.terms = terms
         self._placement = placement
         self._options = dict(options)
-        self._class = ray.remote(Shard)
+        self._class = ray.remote(ShardHost)
 
     def find(self, index: int) -> Any:
         """Return the handle of a shard's actor; raises ValueError if there is none."""
@@ -140,7 +139,7 @@ def _place(ref: Any) -> str | None:
         return None
 
 
-def shards_of(name: str) -> int:
+def count_shards(name: str) -> int:
     """Return how many shards run under a name; 0 if none do.
 
     Raises:
@@ -156,23 +155,3 @@ def shards_of(name: str) -> int:
             f"the shards {name!r} do not say how many they are ({error}); "
             "pass `shards`, or try again when Ray has restarted them"
         ) from error
-
-
-def check_reach(setup: Setup, addresses: Iterable[str]) -> None:
-    """Raise ValueError if a store is of one machine, and the nodes are of several."""
-    machines = sorted(set(addresses))
-    urls = (setup.event_store, setup.snapshot_store, setup.checkpoint_store)
-    if len(machines) > 1 and any(url and url.startswith("sqlite:") for url in urls):
-        raise ValueError(
-            f"an sqlite: store is for one machine, and the cluster has {', '.join(machines)}; "
-            "use a server, such as PostgreSQL"
-        )
-
-
-def nodes() -> dict[str, str]:
-    """Return the ids and addresses of the live nodes that offer CPUs."""
-    return {
-        node["NodeID"]: node["NodeManagerAddress"]
-        for node in ray.nodes()
-        if node["Alive"] and node["Resources"].get("CPU")
-    }

@@ -5,39 +5,31 @@ Longer than most modules: it is a public face with its documentation.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, Self
 
 import ray
 
-from eskernel.actors.aggregate.limits import check_seconds
+from eskernel.actors.aggregate.limits import Limits, check_seconds
 from eskernel.actors.owning.options import ShardLeases
-from eskernel.actors.runtime import FORKED, STOPPED
-from eskernel.actors.tree import Node
 from eskernel.contracts import Clock, Domain, Middleware
-from eskernel.errors import KernelStopped
 from eskernel.projections import Projection
-from eskernel.ray.actors import ShardActors, check_reach, nodes, shards_of
-from eskernel.ray.running import Running
+from eskernel.ray.actors import ShardActors, count_shards
+from eskernel.ray.cluster import check_reach, nodes
+from eskernel.ray.running import RunningShards
 from eskernel.ray.slot import RaySlot
 from eskernel.ray.terms import Terms
-from eskernel.remote.calls import Link
 from eskernel.remote.front import Front
+from eskernel.remote.router import Router
 from eskernel.remote.setup import OPENER, Setup
-from eskernel.remote.trees import fields_to_node
-from eskernel.remote.wire import Ask
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
-_NEVER_STARTED: Final = "it was not started; use `with RayKernel(...) as kernel:` or start()"
-_TREE_PATIENCE: Final = 2.0  # seconds
 _SHARE_OF_CPU: Final = 0.01
 """CPUs that Ray takes a shard to need, unless told: it runs where there are some, and fits."""
 
 
-class RayKernel(Front):
+class RayKernel(Front[RunningShards]):
     """A Kernel whose aggregates live in the actors of a Ray cluster, a shard of them in each.
 
     Every method is thread-safe, and as of `Kernel`. Each shard runs a whole kernel. Ray spreads
@@ -113,37 +105,35 @@ class RayKernel(Front):
         initializer: Callable[[], Any] | str | None = None,
         opener: Callable[[str], Any] | str = OPENER,
     ) -> None:
-        options = {
-            "snapshot_interval": snapshot_interval,
-            "snapshots_kept": snapshots_kept,
-            "passivation_timeout": passivation_timeout,
-            "max_live_aggregates": max_live_aggregates,
-            "dispatch_timeout": dispatch_timeout,
-            "inbox_limit": inbox_limit,
-            "receipts_kept": receipts_kept,
-        }
         setup = Setup.of(
-            domains,
-            event_store,
-            snapshot_store,
-            checkpoint_store,
-            projections,
-            middleware,
-            clock,
-            opener,
-            initializer,
-            options,
+            domains=domains,
+            event_store=event_store,
+            snapshot_store=snapshot_store,
+            checkpoint_store=checkpoint_store,
+            projections=projections,
+            middleware=middleware,
+            clock=clock,
+            opener=opener,
+            initializer=initializer,
+            limits=Limits(
+                snapshot_interval=snapshot_interval,
+                snapshots_kept=snapshots_kept,
+                inbox_limit=inbox_limit,
+                receipts_kept=receipts_kept,
+                max_live_aggregates=max_live_aggregates,
+                passivation_timeout=passivation_timeout,
+                dispatch_timeout=dispatch_timeout,
+            ),
         )
-        if type(in_flight_limit) is not int or in_flight_limit < 1:
-            raise ValueError(
-                f"in_flight_limit must be a whole number of at least 1, not {in_flight_limit!r}"
-            )
+        for what, number in (("shards", shards), ("in_flight_limit", in_flight_limit)):
+            if number is not None and (type(number) is not int or number < 1):
+                raise ValueError(f"{what} must be a whole number of at least 1, not {number!r}")
         if balance_every is not None:
             check_seconds("balance_every", balance_every)
         if not isinstance(name, str) or not 0 < len(name) <= 100 or "/" in name:
             raise ValueError(f"name must have 1 to 100 characters, none of them /, not {name!r}")
         ShardLeases(seconds=lease_seconds)
-        super().__init__(setup, 1 if shards is None else shards)
+        super().__init__(setup)
         self._name = name
         self._count = shards
         self._placement = placement
@@ -154,12 +144,6 @@ class RayKernel(Front):
         self._address = address
         self._lease_seconds = lease_seconds
         self._limit = in_flight_limit
-        # Guards start and stop; calling threads read `_running` without it. Re-entrant, for a
-        # signal handler that stops a kernel which is being stopped.
-        self._lifecycle = threading.RLock()
-        self._running: Running | None = None
-        self._why_not = _NEVER_STARTED
-        self._process = os.getpid()
 
     # Life.
 
@@ -175,22 +159,12 @@ class RayKernel(Front):
             StoreUnavailable, ModuleNotFoundError: a shard cannot open a store.
             KernelStopped: in a forked child, or when the shards do not come up.
         """
-        with self._lifecycle:
-            if os.getpid() != self._process:
-                raise KernelStopped(FORKED)
-            if self._running is None:
-                actors = self._actors()
-                slots = [RaySlot(self._wire, self._limit) for _ in range(actors.shards)]
-                running = Running(actors, slots, self._balance_every)
-                running.start()
-                self._shards = actors.shards
-                self._running = running
-        return self
+        return super().start()
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """Stop this front: commands that were sent end, others get KernelStopped.
+        """Let go of the shards: commands that were sent end, others get KernelStopped.
 
-        The shards run on, for other fronts and for the next start; see `end_shards`.
+        The shards run on, for other kernels of this name and for the next start; see `end_shards`.
 
         Args:
             timeout: seconds to wait for commands under way.
@@ -198,22 +172,14 @@ class RayKernel(Front):
         Returns:
             Whether everything ended in time. In a forked child nothing happens.
         """
-        check_seconds("timeout", timeout)
-        if os.getpid() != self._process:
-            return True
-        with self._lifecycle:
-            running, self._running = self._running, None
-            if running is None:
-                return True
-            self._why_not = STOPPED
-            return running.stop(timeout)
+        return super().stop(timeout)
 
     # The shards.
 
     def end_shards(self, timeout: float = 5.0) -> bool:
         """End all shards of this name, of a kernel that is started or not; stops it.
 
-        Commands under way end, and every other front gets KernelStopped.
+        Commands under way end, and every other kernel of this name gets KernelStopped.
 
         Args:
             timeout: seconds to wait for commands under way, in each shard.
@@ -221,7 +187,7 @@ class RayKernel(Front):
         Returns:
             Whether everything ended in time.
         """
-        check_seconds("timeout", timeout)
+        self._refuse_fork()
         stopped = self.stop(timeout)
         with self._lifecycle:
             return self._actors().end(timeout) and stopped
@@ -241,64 +207,19 @@ class RayKernel(Front):
         """Return the id of the Ray node each shard runs on; None for one that does not answer."""
         return self._present().actors.places()
 
-    def tree(self, *, max_aggregates: int = 20) -> Node:
-        """Return the supervision tree of all shards; `print(kernel.tree())` draws it.
-
-        Args:
-            max_aggregates: aggregates shown one by one, of each shard.
-        """
-        running = self._present()
-        ask = Ask("tree", (max_aggregates,))
-        asked = [(slot, *self._asked(slot, ask, _TREE_PATIENCE)) for slot in running.slots]
-        below = []
-        for index, (slot, call, reply) in enumerate(asked):
-            fields = self._wait(slot, call, reply, _TREE_PATIENCE)
-            known = fields is not None and not isinstance(fields, BaseException)
-            below.append(
-                Node(
-                    f"shard-{index}",
-                    f"Ray actor {self._name}/{index}",
-                    None,
-                    known,
-                    slot.under_way(),
-                    max(running.tenders[index].lives - 1, 0),
-                    (fields_to_node(fields),) if known else (),
-                )
-            )
-        return running.node(tuple(below))
-
     # For Front.
 
-    def _links(self) -> Sequence[Link]:
-        return self._present().slots
-
-    def _link_of(self, shard: int) -> Link:
-        running = self._running
-        if running is None or os.getpid() != self._process:
-            raise KernelStopped(self._reason())
-        return running.slots[shard]
-
-    def _hand_over(self, job: Callable[[], Any]) -> None:
-        running = self._running
-        if running is None:
-            job()
-        else:
-            running.callbacks.put(job)
-
-    def _present(self) -> Running:
-        running = self._running
-        if running is None or os.getpid() != self._process:
-            raise KernelStopped(self._reason())
-        return running
-
-    def _reason(self) -> str:
-        return self._why_not if os.getpid() == self._process else FORKED
+    def _new(self) -> RunningShards:
+        actors = self._actors()
+        slots = [RaySlot(self._wire, self._limit) for _ in range(actors.shards)]
+        router = Router(self._wire.domains, actors.shards)
+        return RunningShards(actors, slots, router, self._balance_every)
 
     def _actors(self) -> ShardActors:
         if not ray.is_initialized():
             ray.init(address=self._address)
         check_reach(self._setup, nodes().values())
         cpus = int(ray.cluster_resources().get("CPU", 0))
-        shards = self._count or shards_of(self._name) or max(1, cpus)
+        shards = self._count or count_shards(self._name) or max(1, cpus)
         terms = Terms.of(self._name, shards, self._lease_seconds, self._setup)
         return ShardActors(self._name, shards, terms.packed(), self._placement, self._shard_options)

@@ -1,53 +1,62 @@
-"""Running: what a RayKernel has while it is started."""
+"""RunningShards: what a RayKernel has while it is started."""
 
 from __future__ import annotations
 
 import threading
 import time
-from functools import partial
-from typing import Any, Final
-
-from pykka import ActorRef
+from collections.abc import Sequence
+from typing import Final
 
 from eskernel.actors.journal import log_safely
-from eskernel.actors.pool import ActorPool, JobQueue
 from eskernel.actors.runtime import STOPPED
-from eskernel.actors.supervision import ChildSpec, Supervisor, stop_and_wait
-from eskernel.actors.tree import Node
+from eskernel.actors.supervision import Supervisor
 from eskernel.errors import KernelStopped
-from eskernel.ray.actors import ShardActors, nodes
+from eskernel.ray.actors import ShardActors
 from eskernel.ray.balance import moves
+from eskernel.ray.cluster import nodes
+from eskernel.ray.connecting import Connector
 from eskernel.ray.slot import RaySlot
-from eskernel.ray.tending import Tender
+from eskernel.remote.router import Router
+from eskernel.remote.running import LOOK_AGAIN, Member, Running
+from eskernel.remote.slot import Slot
 
 _START_PATIENCE: Final = 60.0  # seconds
-_LOOK_AGAIN: Final = 0.005  # seconds
 _LAST_WORDS: Final = 1.0
-"""Seconds that threads may take to end, and the pool to run the last callbacks."""
-_CALLBACK_THREADS: Final = 4
+"""Seconds that threads may take to end."""
 _MOVE_WITHIN: Final = 5.0
 """Seconds that commands under way may take before a shard that is to be moved stays."""
 
 
-class Running:
-    """The lines to all shards, and the threads behind them.
+class RaySupervisor(Supervisor):
+    """The root in a kernel of a service: the pool for callbacks."""
+
+
+class RunningShards(Running):
+    """The connections to all shards, and the threads behind them.
+
+    Attributes:
+        actors: of the shards.
 
     Args:
         actors: of the shards.
         slots: one a shard.
+        router: from commands to shards.
         balance_every: seconds between two looks whether nodes have come; None for never.
     """
 
+    supervisor = RaySupervisor
+
     def __init__(
-        self, actors: ShardActors, slots: list[RaySlot], balance_every: float | None
+        self,
+        actors: ShardActors,
+        slots: Sequence[RaySlot],
+        router: Router,
+        balance_every: float | None,
     ) -> None:
+        super().__init__(router, slots)
         self.actors = actors
-        self.slots = slots
-        self.callbacks = JobQueue()
-        self.tenders = [Tender(actors, index, slot) for index, slot in enumerate(slots)]
+        self._connectors = [Connector(actors, index, slot) for index, slot in enumerate(slots)]
         self._every = balance_every
-        self._over = threading.Event()
-        self._root: ActorRef[Any] | None = None
 
     def start(self) -> None:
         """Find or make the shards, and wait until all are open; if that fails, undo it."""
@@ -55,29 +64,26 @@ class Running:
             self._start()
         except BaseException:
             self.stop(0.0)
-            for tender in self.tenders:
-                tender.undo()
+            for connector in self._connectors:
+                connector.undo()
             raise
 
     def _start(self) -> None:
-        pool = partial(
-            ActorPool.start, self.callbacks, _CALLBACK_THREADS, self._over.is_set, "callbacks"
-        )
-        self._root = RaySupervisor.start([ChildSpec("callback-pool", pool)])
-        for tender in self.tenders:
-            tender.start()
+        self.start_root()
+        for connector in self._connectors:
+            connector.start()
         deadline = time.monotonic() + _START_PATIENCE
-        while not all(tender.lives for tender in self.tenders):
-            for tender in self.tenders:
-                if tender.failure is not None:
-                    raise tender.failure
+        while not all(connector.lives for connector in self._connectors):
+            for connector in self._connectors:
+                if connector.failure is not None:
+                    raise connector.failure
             if time.monotonic() > deadline:
-                down = next(one.slot.down for one in self.tenders if not one.lives)
+                down = next(one.slot.down for one in self._connectors if not one.lives)
                 raise KernelStopped(
                     f"its shards did not come up within {_START_PATIENCE:g} s, as {down}; "
                     "see with `ray status` that the cluster has nodes which can run them"
                 )
-            time.sleep(_LOOK_AGAIN)
+            time.sleep(LOOK_AGAIN)
         if self._every is not None:
             threading.Thread(
                 target=self._balance_on_news, name="eskernel-balance", daemon=True
@@ -86,19 +92,18 @@ class Running:
     def stop(self, timeout: float) -> bool:
         """Let go of the shards, which run on; return whether all that was sent was answered."""
         deadline = time.monotonic() + timeout
-        self._over.set()
+        self.over.set()
         for slot in self.slots:
             slot.close(STOPPED)
-        while any(slot.is_waited_for() for slot in self.slots) and time.monotonic() < deadline:
-            time.sleep(_LOOK_AGAIN)
-        answered = not any(slot.is_waited_for() for slot in self.slots)
-        for tender in self.tenders:
-            tender.close()
+        while self._waits() and time.monotonic() < deadline:
+            time.sleep(LOOK_AGAIN)
+        answered = not self._waits()
+        for connector in self._connectors:
+            connector.close()
         deadline = max(deadline, time.monotonic()) + _LAST_WORDS
-        for tender in self.tenders:
-            tender.join(max(0.0, deadline - time.monotonic()))
-        if self._root is not None:
-            stop_and_wait(self._root, _LAST_WORDS)
+        for connector in self._connectors:
+            connector.join(max(0.0, deadline - time.monotonic()))
+        self.stop_root()
         self.callbacks.close()
         return answered
 
@@ -114,19 +119,39 @@ class Running:
                 moved += done
         return moved
 
-    def node(self, below: tuple[Node, ...]) -> Node:
-        """Return the root of the tree."""
-        root = self._root
-        alive = root is not None and root.is_alive()
-        return Node("kernel", RaySupervisor.__name__, root, alive, children=below)
+    def slot_of(self, shard: int) -> Slot:
+        """Return a shard's slot."""
+        return self.slots[shard]
+
+    def members(self) -> list[Member]:
+        """Return the shards."""
+        return [
+            Member(
+                f"shard-{index}",
+                f"Ray actor {self.actors.name}/{index}",
+                one.slot,
+                bool(one.lives),
+                max(one.lives - 1, 0),
+            )
+            for index, one in enumerate(self._connectors)
+        ]
+
+    def abandon(self) -> None:
+        """Do nothing: the threads have stayed with the parent, and so has its connection."""
+
+    def _waits(self) -> bool:
+        return any(one.slot.is_waited_for() for one in self._connectors)
 
     def _balance_on_news(self) -> None:
         """Rebalance when nodes have come and are still there at the next look."""
         assert self._every is not None
-        settled, seen = set(nodes()), set(nodes())
-        while not self._over.wait(self._every):
+        settled: set[str] | None = None
+        seen: set[str] = set()
+        while True:
             try:
                 now = set(nodes())
+                if settled is None:
+                    settled = now
                 if now == seen and now - settled:
                     self.rebalance()
                 if now == seen:
@@ -134,7 +159,5 @@ class Running:
                 seen = now
             except Exception as error:  # noqa: BLE001 - Ray may be away for a while
                 log_safely("warning", "nodes_not_seen", reason=error)
-
-
-class RaySupervisor(Supervisor):
-    """The root in a front: the pool for callbacks."""
+            if self.over.wait(self._every):
+                return

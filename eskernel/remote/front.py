@@ -2,83 +2,127 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Generic, Self, TypeVar
 
-from eskernel.actors.aggregate.deciding import check_command, is_plain
 from eskernel.actors.aggregate.limits import check_seconds
 from eskernel.actors.aggregate.replies import WaitedReply
+from eskernel.actors.runtime import FORKED, STOPPED
 from eskernel.actors.tree import Node
 from eskernel.errors import (
     DispatchTimeout,
     InvalidCommand,
     KernelStopped,
     NotStorable,
-    UnknownAggregateType,
     UnknownProjection,
 )
 from eskernel.projections.audit import Audit
 from eskernel.remote.calls import Call, CallFuture, Link
+from eskernel.remote.forks import forget_in_children
 from eskernel.remote.outcomes import fields_to_accepted
 from eskernel.remote.projecting import RemoteProjection
+from eskernel.remote.running import Member, Running
 from eskernel.remote.setup import Setup
+from eskernel.remote.trees import fields_to_node
 from eskernel.remote.wire import Ask
-from eskernel.values import Accepted, Command, StreamId, check_identifier, shard_of
+from eskernel.values import Accepted, Command, StreamId, check_identifier
 
-_KNOWN: Final = 100_000
+R = TypeVar("R", bound=Running)
+
+_TREE_WITHIN: Final = 1.0  # seconds
 GRACE: Final = 1.0
 """Seconds for which an answer that is due is waited for."""
 
 
-class Front:
-    """Routes commands and questions by shard; every method is thread-safe.
+class Front(ABC, Generic[R]):
+    """The methods of a Kernel, each passed on to the kernel that has the shard; thread-safe.
 
-    A subclass starts the links, one for each kernel, and says which serves which shard.
+    A subclass says what there is to run.
 
     Args:
         setup: of the kernels.
-        shards: how many there are.
+
+    Raises:
+        InvalidDomain, InvalidProjection, NotImportable: something cannot be imported here.
     """
 
-    def __init__(self, setup: Setup, shards: int) -> None:
-        if type(shards) is not int or shards < 1:
-            raise ValueError(f"shards must be a whole number of at least 1, not {shards!r}")
+    def __init__(self, setup: Setup) -> None:
         setup.check_imports()
         self._setup = setup
         self._wire = setup.wire()
-        self._shards = shards
-        # By stream, so that names are checked and hashed once; forgotten when there are too many.
-        self._known: dict[StreamId, int] = {}
         self._dispatch_timeout: float = setup.options["dispatch_timeout"]
+        # Guards start and stop; calling threads read `_running` without it. Re-entrant, for a
+        # signal handler that stops a kernel which is being stopped.
+        self._lifecycle = threading.RLock()
+        self._running: R | None = None
+        self._why_not = (
+            f"it was not started; use `with {type(self).__name__}(...) as kernel:` or start()"
+        )
+        forget_in_children(self)
 
-    # What a subclass says.
+    @abstractmethod
+    def _new(self) -> R:
+        """Return what is to be run, not started yet."""
+
+    # Life.
 
     def start(self) -> Self:
-        """Start what runs the aggregates; does nothing if that runs."""
-        raise NotImplementedError
+        """Start what runs the aggregates, and return when all of it serves.
+
+        On a started kernel, do nothing.
+
+        Raises:
+            KernelStopped: in a forked child of the process that started it, or when something does
+                not come up; nothing is left of it then.
+        """
+        self._refuse_fork()
+        with self._lifecycle:
+            if self._running is None:
+                running = self._new()
+                running.start()
+                self._running = running
+        return self
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """Stop it; return whether everything ended within so many seconds."""
-        raise NotImplementedError
+        """Stop: commands that were sent end, others get KernelStopped, new ones are refused.
 
-    def tree(self, *, max_aggregates: int = 20) -> Node:
-        """Return the supervision tree of all processes; `print(kernel.tree())` draws it."""
-        raise NotImplementedError
+        Args:
+            timeout: seconds to wait for commands under way.
 
-    def _links(self) -> Sequence[Link]:
-        """Return the link of each kernel; raises KernelStopped if they cannot be used."""
-        raise NotImplementedError
+        Returns:
+            Whether everything ended in time. In a forked child nothing happens.
+        """
+        check_seconds("timeout", timeout)
+        if self._why_not == FORKED:
+            return True
+        with self._lifecycle:
+            running, self._running = self._running, None
+            if running is None:
+                return True
+            self._why_not = STOPPED
+            return running.stop(timeout)
 
-    def _link_of(self, shard: int) -> Link:
-        """Return the link that serves a shard; raises KernelStopped."""
-        raise NotImplementedError
+    def forget(self) -> None:
+        """Let go of what is the parent's, in a forked child.
 
-    def _hand_over(self, job: Callable[[], Any]) -> None:
-        """Have a callback of a future called on a thread of its own kind."""
-        raise NotImplementedError
+        A kernel that was not started has nothing of it, and can be started in the child.
+        """
+        running, self._running = self._running, None
+        if running is None:
+            self._lifecycle = threading.RLock()  # a thread of the parent may have held it
+        else:
+            self._why_not = FORKED
+            running.abandon()
+
+    def _refuse_fork(self) -> None:
+        """Raise in a forked child; before any lock, which a parent's thread may have held."""
+        if self._why_not == FORKED:
+            raise KernelStopped(FORKED)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -110,7 +154,8 @@ class Front:
         """
         if isinstance(wait_for, str):
             raise TypeError(f"wait_for must be a tuple of names; write ({wait_for!r},)")
-        link = self._route(command)
+        running = self._present()
+        link = running.slot_of(running.router.route(command))
         seconds = self._seconds(timeout)
         projections = [self.projection(name) for name in wait_for]
         deadline = time.monotonic() + seconds
@@ -133,7 +178,8 @@ class Front:
         Raises:
             InvalidCommand, UnknownAggregateType, KernelStopped, Overloaded: at once.
         """
-        link = self._route(command)
+        running = self._present()
+        link = running.slot_of(running.router.route(command))
         future = CallFuture(self._hand_over)
         self._post(link, Call(command, future, time.monotonic() + self._dispatch_timeout))
         return future
@@ -168,12 +214,27 @@ class Front:
     def live_aggregates(self) -> list[StreamId]:
         """Return the stream ids of the aggregates that are live, in any process."""
         try:
-            links = self._links()
+            links = self._present().slots
         except KernelStopped:
             return []
         asked = [(link, *self._asked(link, Ask("live_aggregates", ()))) for link in links]
         found = [self._answer(*one, self._dispatch_timeout) for one in asked]
         return [stream_id for streams in found for stream_id in streams]
+
+    def tree(self, *, max_aggregates: int = 20) -> Node:
+        """Return the supervision tree of all processes; `print(kernel.tree())` draws it.
+
+        Args:
+            max_aggregates: aggregates shown one by one, of each kernel.
+        """
+        running = self._present()
+        members = running.members()
+        ask = Ask("tree", (max_aggregates,))
+        asked = [(one, *self._asked(one.slot, ask, _TREE_WITHIN)) for one in members if one.alive]
+        trees = {
+            one.name: self._wait(one.slot, call, reply, _TREE_WITHIN) for one, call, reply in asked
+        }
+        return running.node([_node(one, trees.get(one.name)) for one in members])
 
     def projection(self, name: str) -> RemoteProjection:
         """Return a projection; see `Kernel.projection`.
@@ -184,7 +245,7 @@ class Front:
         """
         if name not in self._wire.projections:
             raise UnknownProjection(name, tuple(self._wire.projections))
-        return RemoteProjection(name, self._ask_projection, len(self._links()))
+        return RemoteProjection(name, self._ask_projection, len(self._present().slots))
 
     def audit(self, name: str, *, full: bool = False) -> Audit:
         """Compare what a projection has handled with the log; see `Kernel.audit`."""
@@ -195,13 +256,14 @@ class Front:
     def _ask_about(
         self, aggregate_type: str, aggregate_id: str, name: str, seconds: float, *more: Any
     ) -> Any:
-        link = self._link_of(self._shard_of(aggregate_type, aggregate_id))
+        running = self._present()
+        link = running.slot_of(running.router.shard_of(aggregate_type, aggregate_id))
         arguments = (aggregate_type, aggregate_id, *more, seconds)
         return self._ask(link, Ask(name, arguments), seconds)
 
     def _ask_projection(self, index: int, name: str, seconds: float | None, *what: Any) -> Any:
         """Ask the kernel of an index about a projection; states come decoded."""
-        links = self._links()
+        links = self._present().slots
         answer = self._ask(
             links[index % len(links)], Ask("projection", (name, *what)), self._seconds(seconds)
         )
@@ -243,38 +305,19 @@ class Front:
 
     # Checking.
 
-    def _route(self, command: Any) -> Link:
-        """Return the link for a command that may be sent, or raise what speaks against it."""
-        if not isinstance(command, Command):
-            raise InvalidCommand(
-                f"the kernel takes a Command, not {type(command).__name__}; "
-                "make one: Command(aggregate_type, aggregate_id, type, payload)"
-            )
-        try:
-            shard = self._known.get(command[:2])
-        except TypeError:  # unhashable, so not strings
-            shard = None
-        if shard is None:
-            shard = self._shard_of(*command[:2])
-        if not is_plain(command):
-            problem = check_command(command, self._wire.domains[command[0]])  # type: ignore[arg-type]
-            if problem is not None:
-                raise problem
-        return self._link_of(shard)
+    def _present(self) -> R:
+        running = self._running
+        if running is None:
+            raise KernelStopped(self._why_not)
+        return running
 
-    def _shard_of(self, aggregate_type: Any, aggregate_id: Any) -> int:
-        """Return an aggregate's shard, after checking its names."""
-        stream_id = self._checked_stream(aggregate_type, aggregate_id)
-        if len(self._known) >= _KNOWN:
-            self._known.clear()
-        shard = self._known[stream_id] = shard_of(stream_id, self._shards)
-        return shard
-
-    def _checked_stream(self, aggregate_type: Any, aggregate_id: Any) -> StreamId:
-        domains = self._wire.domains
-        if not isinstance(aggregate_type, str) or aggregate_type not in domains:
-            raise UnknownAggregateType(aggregate_type, tuple(domains))
-        return aggregate_type, check_identifier("aggregate_id", aggregate_id)
+    def _hand_over(self, job: Callable[[], Any]) -> None:
+        """Have the callback of a future called by the pool; here, if there is none any more."""
+        running = self._running
+        if running is None:
+            job()
+        else:
+            running.callbacks.put(job)
 
     def _seconds(self, timeout: float | None) -> float:
         if timeout is None:
@@ -293,3 +336,10 @@ def _value(outcome: Any) -> Any:
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
+
+
+def _node(member: Member, tree: Any) -> Node:
+    """Return a kernel's node, with its tree below it if that is what it has answered."""
+    below = (fields_to_node(tree),) if isinstance(tree, list) else ()
+    queued = member.slot.under_way()
+    return Node(member.name, member.where, None, member.alive, queued, member.restarts, below)

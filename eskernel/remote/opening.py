@@ -28,10 +28,8 @@ class OpenStores:
         self._stores: dict[str, Any] = {}
         self._closing = ExitStack()
         open_store = import_object(setup.opener)
-        urls = [setup.event_store, setup.snapshot_store, setup.checkpoint_store]
-        urls += [url for _, url, _ in setup.projections.values()]
         try:
-            for url in dict.fromkeys(url for url in urls if url is not None):
+            for url in setup.urls():
                 self._stores[url] = self._closing.enter_context(closing(open_store(url)))
         except BaseException:
             self.close()

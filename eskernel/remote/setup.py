@@ -54,48 +54,71 @@ class Setup:
     @classmethod
     def of(
         cls,
-        domains: Any,
-        event_store: Any,
-        snapshot_store: Any,
-        checkpoint_store: Any,
-        projections: Any,
-        middleware: Any,
+        *,
+        domains: Mapping[str, Any],
+        event_store: str,
+        snapshot_store: str | None,
+        checkpoint_store: str | None,
+        projections: Mapping[str, Any],
+        middleware: Iterable[Any],
         clock: Any,
         opener: Any,
         initializer: Any,
-        options: Mapping[str, Any],
+        limits: Limits,
     ) -> Self:
-        """Return the setup for what a user has passed; see `eskernel.ProcessKernel`.
+        """Return the setup for what a user has passed.
+
+        Args:
+            domains: modules or import paths, by aggregate type.
+            event_store: URL.
+            snapshot_store: URL or None.
+            checkpoint_store: URL or None.
+            projections: modules, import paths, or `Projection`s of these, by name.
+            middleware: functions of modules, or import paths.
+            clock: an object of a module, an import path, or None.
+            opener: a function of a module, or an import path.
+            initializer: likewise, or None.
+            limits: the kernel's numbers.
 
         Raises:
             InvalidDomain, InvalidProjection, NotImportable: a module is none, or has no path.
-            ValueError: a URL cannot be shared between processes, or a number is out of range.
+            ValueError: a URL cannot be shared between processes.
             TypeError: something is of the wrong kind.
         """
         check_domains(domains)
-        Limits(**options)
-        named = {"snapshot_store": snapshot_store, "checkpoint_store": checkpoint_store}
-        for name, url in {"event_store": event_store, **named}.items():
-            if url is not None or name == "event_store":
+        _check_url("event_store", event_store)
+        for name, url in (
+            ("snapshot_store", snapshot_store),
+            ("checkpoint_store", checkpoint_store),
+        ):
+            if url is not None:
                 _check_url(name, url)
         if not isinstance(projections, Mapping):
             raise TypeError(f"projections must be a mapping, not {type(projections).__name__}")
         if isinstance(middleware, str) or not isinstance(middleware, Iterable):
             raise TypeError(f"middleware must be a list of functions, not {middleware!r}")
         setup = cls(
-            {name: _domain_path(name, domain) for name, domain in domains.items()},
-            event_store,
-            snapshot_store,
-            checkpoint_store,
-            {name: _projection_fields(name, given) for name, given in projections.items()},
-            tuple(path_of(one) for one in middleware),
-            None if clock is None else path_of(clock),
-            path_of(opener),
-            None if initializer is None else path_of(initializer),
-            dict(options),
+            domains={name: _domain_path(name, domain) for name, domain in domains.items()},
+            event_store=event_store,
+            snapshot_store=snapshot_store,
+            checkpoint_store=checkpoint_store,
+            projections={
+                name: _projection_fields(name, given) for name, given in projections.items()
+            },
+            middleware=tuple(path_of(one) for one in middleware),
+            clock=None if clock is None else path_of(clock),
+            opener=path_of(opener),
+            initializer=None if initializer is None else path_of(initializer),
+            options=asdict(limits),
         )
         setup._check_sharing()
         return setup
+
+    def urls(self) -> list[str]:
+        """Return the URLs of all stores, each once."""
+        urls = [self.event_store, self.snapshot_store, self.checkpoint_store]
+        urls += [url for _, url, _ in self.projections.values()]
+        return list(dict.fromkeys(url for url in urls if url is not None))
 
     def _check_sharing(self) -> None:
         for name, (_, url, _) in self.projections.items():

@@ -25,10 +25,11 @@ types a domain declares; no bytes stand for None. Both ends must be of one relea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from msgpack import Packer, unpackb
 
+from eskernel.actors.aggregate.bound_domain import BoundDomain
 from eskernel.codec import Codec
 from eskernel.errors import NotStorable
 from eskernel.remote.failures import failure_to_fields, fields_to_failure
@@ -40,15 +41,6 @@ ACCEPTED, FAILED, VALUE, LEAVING = 0, 1, 2, 3
 PLAIN: Final = Codec()
 """Of what belongs to no domain."""
 _new = tuple.__new__
-
-
-class DomainCodec(Protocol):
-    """What the wire needs of a domain; see `BoundDomain`."""
-
-    @property
-    def pack(self) -> Callable[[Any, str], bytes]: ...  # noqa: D102 - see the class
-    @property
-    def unpack(self) -> Callable[[bytes], Any]: ...  # noqa: D102
 
 
 class Ask(NamedTuple):
@@ -72,7 +64,7 @@ class Wire:
     """
 
     def __init__(
-        self, domains: Mapping[str, DomainCodec], projections: Mapping[str, Codec]
+        self, domains: Mapping[str, BoundDomain], projections: Mapping[str, Codec]
     ) -> None:
         self.domains = domains
         self.projections = projections

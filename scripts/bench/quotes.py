@@ -22,11 +22,8 @@ def even_books(kernel: ProcessKernel) -> list[str]:
     """Return a book for each of `MANY` callers; every worker has as many of them, live."""
     for number in range(_CANDIDATES):
         _quote(kernel, f"book-{number}", 1)
-    workers = [
-        node
-        for node in kernel.tree(max_aggregates=_CANDIDATES).children
-        if node.name.startswith("worker-")
-    ]
+    tree = kernel.tree(max_aggregates=_CANDIDATES)
+    workers = [node for node in tree.children if node.actor.startswith("process ")]
     each = MANY // len(workers)
     books = []
     for worker in workers:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import NamedTuple
 
-from eskernel.actors.tree import Node
 from eskernel.processes import ProcessKernel
 from scripts.bench.accounts import DOMAINS, HOUR
 
@@ -36,11 +35,7 @@ class Worker(NamedTuple):
 
 def workers_of(kernel: ProcessKernel) -> list[Worker]:
     """Return the workers."""
-    nodes = [
-        node for node in kernel.tree(max_aggregates=0).children if node.name.startswith("worker-")
-    ]
-    return [Worker(node.name, _pid_in(node), node.restarts) for node in nodes]
-
-
-def _pid_in(node: Node) -> int | None:
-    return int(node.actor.removeprefix("process ")) if node.alive else None
+    nodes = {node.name: node for node in kernel.tree(max_aggregates=0).children}
+    names = [f"worker-{number}" for number in range(WORKERS)]
+    pids = kernel.worker_pids()
+    return [Worker(name, pid, nodes[name].restarts) for name, pid in zip(names, pids, strict=True)]

@@ -47,12 +47,12 @@ end = demo_processes.Quoting.end
 demo_processes.Quoting.end = lambda self: end(self) or self.accepted.append("forgotten")
 """
 NEVER_REPLACED = """
-from eskernel.processes.minding import Minder
-on_ended = Minder._on_ended
+from eskernel.processes.supervising import WorkerSupervisor
+on_ended = WorkerSupervisor._on_ended
 def leave_empty(self, place, child):
     on_ended(self, place, child)
     place.due = None
-Minder._on_ended = leave_empty
+WorkerSupervisor._on_ended = leave_empty
 demo_quotes_steps.TIMEOUT = 2.0
 """
 

@@ -31,7 +31,6 @@ class WithSelf:
         (({TYPE: Tally()}, MemoryStore()), {"middleware": ["log"]}, "must be functions"),
         ((Tally(), MemoryStore()), {}, "must be a mapping"),
     ],
-    ids=str,
 )
 def test_what_does_not_fit_is_refused_at_once_with_advice(arguments, options, advice):
     with pytest.raises(TypeError, match=advice):

@@ -378,10 +378,11 @@ def test_the_tree_shows_workers_actors_and_queues(in_memory, name, tmp_path):
             ),
             WITHIN,
         )
-        workers = [node for node in tree.children if node.name.startswith("worker-")]
+        workers = [node for node in tree.children if node.actor.startswith("process ")]
         assert [node.name for node in workers] == ["worker-0", "worker-1"]
         assert all(node.alive and node.restarts == 0 for node in workers)
         pids = {int(node.actor.removeprefix("process ")) for node in workers}
+        assert pids == set(in_memory.worker_pids())
         assert len(pids) == 2
         assert os.getpid() not in pids
         assert sum(node.queued for node in workers) >= 4

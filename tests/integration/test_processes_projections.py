@@ -80,8 +80,7 @@ def test_one_worker_moves_a_projection_on_and_is_found(kernel, name):
 
 
 def test_a_function_of_a_module_runs_where_the_state_is(kernel):
-    nodes = [node for node in kernel.tree().children if node.name.startswith("worker-")]
-    workers = {int(node.actor.removeprefix("process ")) for node in nodes}
+    workers = set(kernel.worker_pids())
     projection = kernel.projection("counts")
     assert projection.read(remote_domain.where) in workers
     assert projection.read(lambda state: os.getpid()) == os.getpid()

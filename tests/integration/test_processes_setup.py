@@ -89,7 +89,6 @@ def module_of_this_process(monkeypatch, name, **functions):
         ({"inbox_limit": 0}, ValueError, "inbox_limit"),
         ({"dispatch_timeout": None}, ValueError, "dispatch_timeout"),
     ],
-    ids=str,
 )
 def test_what_is_wrong_is_said_when_the_kernel_is_made(options, error, words):
     with pytest.raises(error, match=words):
@@ -169,7 +168,6 @@ def test_what_else_only_the_parent_can_import_is_named(monkeypatch, role):
         ({"executable": "/no/such/python"}, FileNotFoundError, "/no/such/python"),
         ({"executable": "/bin/false"}, EskernelError, "exit code 1"),
     ],
-    ids=str,
 )
 def test_what_a_worker_cannot_do_is_raised_by_start(options, error, words):
     fails_to_start(made(**options), error, words)

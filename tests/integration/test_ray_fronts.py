@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import remote_domain
 
@@ -15,8 +17,8 @@ from eskernel.remote.wire import frame_of, parts_of
 pytest.importorskip("ray", reason="ray has no wheel for this Python")
 
 from eskernel.ray import RayKernel
-from eskernel.ray.actors import check_reach
 from eskernel.ray.balance import moves
+from eskernel.ray.cluster import check_reach
 from eskernel.ray.slot import RaySlot
 
 DOMAINS = {"probe": remote_domain}
@@ -71,13 +73,16 @@ def test_what_a_front_is_given_is_checked_before_ray_is_asked(wrong):
         RayKernel(DOMAINS, "memory:", **wrong)
 
 
-def test_in_a_forked_child_a_front_does_nothing():
+def test_in_a_forked_child_of_one_that_was_started_a_front_does_nothing():
     kernel = RayKernel(DOMAINS, "memory:")
+    kernel.forget()  # as in a child, before it was started
     with pytest.raises(KernelStopped, match="not started"):
         kernel.dispatch(note(1))
-    kernel._process = -1
+    kernel._running = SimpleNamespace(abandon=lambda: None)
+    kernel.forget()
     assert kernel.stop()
-    for call in (kernel.start, kernel.rebalance, lambda: kernel.dispatch(note(1))):
+    calls = (kernel.start, kernel.rebalance, kernel.end_shards, lambda: kernel.dispatch(note(1)))
+    for call in calls:
         with pytest.raises(KernelStopped, match="fork"):
             call()
 

@@ -31,7 +31,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from eskernel.ray import RayKernel
-from eskernel.ray.actors import nodes
+from eskernel.ray.cluster import nodes
 from eskernel.values import shard_of
 
 SMALL = {"object_store_memory": 80 * 2**20}

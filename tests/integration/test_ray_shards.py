@@ -17,7 +17,7 @@ pytest.importorskip("ray", reason="ray has no wheel for this Python")
 
 from eskernel.ray import RayKernel
 from eskernel.ray.answers import BUSY, DONE, FAILED, MOVED, MOVING, STRANGE
-from eskernel.ray.shard import Shard
+from eskernel.ray.host import ShardHost
 from eskernel.ray.terms import Terms
 from eskernel.remote.failures import fields_to_failure
 from eskernel.remote.setup import Setup
@@ -31,7 +31,7 @@ def setup_of(url: str, **options: Any) -> Setup:
 class Front:
     """One session with a shard in this process."""
 
-    def __init__(self, shard: Shard, terms: Terms, session: bytes = b"front") -> None:
+    def __init__(self, shard: ShardHost, terms: Terms, session: bytes = b"front") -> None:
         self.shard = shard
         self.session = session
         self.wire = Setup.unpacked(terms.setup).wire()
@@ -70,13 +70,13 @@ class Front:
 @pytest.fixture
 def open_shard(monkeypatch):
     """Opens shards, which are drained after the test, and wait less for fronts than usual."""
-    monkeypatch.setattr("eskernel.ray.shard._LINGER", 0.01)
-    monkeypatch.setattr("eskernel.ray.shard._POLL", 0.05)
+    monkeypatch.setattr("eskernel.ray.host._LINGER", 0.01)
+    monkeypatch.setattr("eskernel.ray.host._POLL", 0.05)
     opened = []
 
-    def open_shard(url: str = "memory:", **options: Any) -> tuple[Shard, Terms]:
+    def open_shard(url: str = "memory:", **options: Any) -> tuple[ShardHost, Terms]:
         terms = Terms.of("test", 1, 60.0, setup_of(url, **options))
-        shard = Shard(terms.packed(), 0)
+        shard = ShardHost(terms.packed(), 0)
         opened.append(shard)
         return shard, terms
 

@@ -40,8 +40,10 @@ def begin(store, clock):
     """Starts kernels, each with a domain of its own, by the names they have as owners."""
     with ExitStack() as kernels, capture_logs():
 
-        def begin(owner, *, seconds=SECONDS, shards=64, succeeds=None, **options):
-            leases = ShardLeases(shards=shards, seconds=seconds, owner=owner, succeeds=succeeds)
+        def begin(owner, *, seconds=SECONDS, shards=64, predecessor=None, **options):
+            leases = ShardLeases(
+                shards=shards, seconds=seconds, owner=owner, predecessor=predecessor
+            )
             options = {"clock": clock, "passivation_timeout": 1e6, **options}
             domain = Tally()
             kernel = Kernel({TYPE: domain}, store, shard_leases=leases, **options)
@@ -199,7 +201,7 @@ def test_a_lease_that_has_run_out_is_anybodys(here, there, store, clock):
 
 def test_a_successor_waits_for_no_lease_to_run_out(here, begin):
     here.dispatch(add("a", 1))
-    assert begin("heir", succeeds="here").dispatch(add("a", 2)).sequence == 2
+    assert begin("heir", predecessor="here").dispatch(add("a", 2)).sequence == 2
     with pytest.raises(NotOwner, match="heir"):
         here.dispatch(add("a", 3))
 
@@ -207,7 +209,7 @@ def test_a_successor_waits_for_no_lease_to_run_out(here, begin):
 def test_a_successor_gives_back_what_it_does_not_need_itself(here, begin, store):
     for name in "abc":
         here.dispatch(add(name))
-    begin("heir", succeeds="here")
+    begin("heir", predecessor="here")
     eventually(lambda: store.owners() == {})
 
 

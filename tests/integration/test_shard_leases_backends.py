@@ -159,7 +159,7 @@ def test_a_successor_goes_on_at_once_where_a_killed_process_has_left(backend_url
         program.wait()
     with pytest.raises(NotOwner, match="child"):
         begin("other").dispatch(add("a", 3))
-    assert begin("heir", succeeds="child").dispatch(add("a", 4)).sequence == 2
+    assert begin("heir", predecessor="child").dispatch(add("a", 4)).sequence == 2
 
 
 @pytest.mark.parametrize("where", ["domain", "append"])

@@ -29,7 +29,7 @@ class ShardLeases:
             `NotOwner.owner`. Unique in the world, and for one life: whoever comes after one that
             has died must have another name. None for a new one at each start.
         name: of this division, 1 to 200 characters; kernels of other names are not kept out.
-        succeeds: an owner known to be dead, whose leases are given back at the start, so that
+        predecessor: an owner known to be dead, whose leases are given back at the start, so that
             nobody has to wait for them to run out.
 
     Raises:
@@ -40,7 +40,7 @@ class ShardLeases:
     seconds: float = 5.0
     owner: str | None = None
     name: str = "aggregates"
-    succeeds: str | None = None
+    predecessor: str | None = None
 
     def __post_init__(self) -> None:
         if type(self.shards) is not int or self.shards < 1:
@@ -51,10 +51,10 @@ class ShardLeases:
         _check_name("name", self.name)
         if len(self.name) > _LONGEST_NAME:
             raise ValueError(f"name must have 1 to {_LONGEST_NAME} characters, not {self.name!r}")
-        for what in ("owner", "succeeds"):
+        for what in ("owner", "predecessor"):
             if getattr(self, what) is not None:
                 _check_name(what, getattr(self, what))
-        if self.owner is not None and self.owner == self.succeeds:
+        if self.owner is not None and self.owner == self.predecessor:
             raise ValueError(f"{self.owner!r} cannot succeed itself; name each life anew")
 
     def lease_name(self, shard: int) -> str:

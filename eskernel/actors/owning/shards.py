@@ -43,7 +43,7 @@ class Shards:
         self._shards = [Shard(n, leases.lease_name(n)) for n in range(leases.shards)]
         self._by_name = {shard.name: shard for shard in self._shards}
         # Whose leases are given back before they are asked for; None once all are.
-        self._predecessor = leases.succeeds
+        self._predecessor = leases.predecessor
         # Set before all leases are given back, and looked at after one was got: so either the one
         # who closes or the one who asks gives it back.
         self._closed = False
@@ -144,7 +144,7 @@ class Shards:
             self._acquire(shards)
 
     def succeed(self) -> None:
-        """Give back the leases of the owner that this one succeeds; raises as `renew`."""
+        """Give back the leases of the owner before this one; raises as `renew`."""
         if self._predecessor is not None:
             self._store.release_leases(list(self._by_name), self._predecessor)
             self._predecessor = None

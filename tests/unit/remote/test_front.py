@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 import remote_counting
@@ -28,6 +29,7 @@ from eskernel.errors import (
 )
 from eskernel.projections.view import Status
 from eskernel.remote import front as fronts
+from eskernel.remote import router
 from eskernel.remote.front import Front
 
 WITHIN = 10
@@ -124,27 +126,24 @@ def test_a_command_that_has_begun_in_vain_may_still_finish(front, name, tmp_path
 
 
 def test_names_that_were_checked_are_forgotten_when_they_are_too_many(front, name, monkeypatch):
-    monkeypatch.setattr(fronts, "_KNOWN", 3)
+    monkeypatch.setattr(router, "_KNOWN", 3)
     for number in range(8):
         assert front.dispatch(note(f"{name}-{number}")).sequence == 1
-        assert len(front._known) <= 3
+        assert len(front._present().router._known) <= 3
 
 
 def test_a_front_is_for_its_subclasses():
-    front = Front(setup_of({TYPE: remote_domain}), 4)
-    for call in (
-        front.start,
-        front.stop,
-        front.tree,
-        front._links,
-        lambda: front._link_of(0),
-        lambda: front._hand_over(print),
-    ):
-        with pytest.raises(NotImplementedError):
-            call()
-    for shards in (0, 1.5, True):
-        with pytest.raises(ValueError, match="shards"):
-            Front(setup_of({TYPE: remote_domain}), shards)
+    with pytest.raises(TypeError, match="abstract"):
+        Front(setup_of({TYPE: remote_domain}))
+
+
+def alone(link):
+    """A front whose only kernel is behind this link."""
+    front = LocalFront(setup_of({TYPE: remote_domain}), None)
+    front._running = SimpleNamespace(
+        router=router.Router(front._wire.domains, 1), slot_of=lambda _: link, slots=[link]
+    )
+    return front
 
 
 def test_a_process_that_hangs_is_not_waited_for_without_end(monkeypatch):
@@ -157,15 +156,8 @@ def test_a_process_that_hangs_is_not_waited_for_without_end(monkeypatch):
         def withdraw(self, call):
             withdrawn.append(call)
 
-    class Alone(LocalFront):
-        def __init__(self):
-            Front.__init__(self, setup_of({TYPE: remote_domain}), 1)
-
-        def _link_of(self, shard):
-            return Hanging()
-
     withdrawn = []
-    front = Alone()
+    front = alone(Hanging())
     with pytest.raises(DispatchTimeout, match="may hang") as timeout:
         front.dispatch(note("a"), timeout=0.01)
     assert timeout.value.started
@@ -191,16 +183,9 @@ def test_a_caller_that_is_interrupted_takes_its_command_back(monkeypatch):
         def __init__(self):
             self.wait = None
 
-    class Alone(LocalFront):
-        def __init__(self):
-            Front.__init__(self, setup_of({TYPE: remote_domain}), 1)
-
-        def _link_of(self, shard):
-            return Interrupting()
-
     monkeypatch.setattr(fronts, "WaitedReply", Waited)
     with pytest.raises(KeyboardInterrupt):
-        Alone().dispatch(note("a"))
+        alone(Interrupting()).dispatch(note("a"))
     assert len(withdrawn) == 1
 
 

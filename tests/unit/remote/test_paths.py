@@ -94,7 +94,6 @@ def test_a_path_is_taken_as_it_is():
         types.SimpleNamespace(__module__="json", __qualname__="dumps"),
         types.SimpleNamespace(__module__=7, __qualname__="x"),
     ],
-    ids=str,
 )
 def test_what_another_process_could_not_import_is_refused(given):
     with pytest.raises(NotImportable, match=r"import path|name to import"):

@@ -15,7 +15,7 @@ from eskernel_stores import MemoryStore
         *[("seconds", value) for value in (0, -1.0, float("inf"), float("nan"), "5", None)],
         *[("name", value) for value in ("", "x" * 201, "a\0b", "\ud800", 5, None)],
         *[("owner", value) for value in ("", "x" * 256, "a\0b", 5)],
-        *[("succeeds", value) for value in ("", "x" * 256, 5)],
+        *[("predecessor", value) for value in ("", "x" * 256, 5)],
     ],
 )
 def test_what_makes_no_sense_is_refused(option, value):
@@ -23,9 +23,9 @@ def test_what_makes_no_sense_is_refused(option, value):
         ShardLeases(**{option: value})
 
 
-def test_nobody_succeeds_himself():
+def test_nobody_is_his_own_predecessor():
     with pytest.raises(ValueError, match="'me' cannot succeed itself"):
-        ShardLeases(owner="me", succeeds="me")
+        ShardLeases(owner="me", predecessor="me")
 
 
 def test_every_shard_has_a_lease_of_its_own_and_every_division_its_own_shards():

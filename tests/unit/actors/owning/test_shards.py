@@ -339,14 +339,14 @@ def test_what_an_outage_left_unknown_is_given_back_as_well(here, store):
 
 def test_a_successor_need_not_wait(make, there, store):
     there.ask()
-    heir = make("heir", succeeds="there")
+    heir = make("heir", predecessor="there")
     assert heir.ask().fence.epoch == 2
     others = make("third", shards=2)
     assert isinstance(others.ask().fence.epoch, int), "another division"
 
 
 def test_a_successor_gives_back_all_that_the_dead_one_had(make, store):
-    dead, heir = make("dead", shards=4), make("heir", shards=4, succeeds="dead")
+    dead, heir = make("dead", shards=4), make("heir", shards=4, predecessor="dead")
     for number in range(40):
         stream_id = ("account", str(number))
         dead.shards.ask(dead.shards.of(stream_id), stream_id)

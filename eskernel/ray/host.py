@@ -1,4 +1,4 @@
-"""Shard: the class of the Ray actors; each runs a whole kernel for the aggregates of one shard."""
+"""ShardHost: the class of the Ray actors; each runs a whole kernel for one shard."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _LINGER: Final = 0.5
 has heard of it within `FRESH` is refused by it, rather than left without an answer."""
 
 
-class Shard:
+class ShardHost:
     """One shard's kernel, for all fronts; every method may be called by many threads at once.
 
     Nothing is opened before the first front comes, so that it can be told what fails.

@@ -1,7 +1,7 @@
-"""Minding: keeps a worker process in every slot, and one or two in reserve.
+"""WorkerSupervisor: keeps a worker process in every slot, and some in reserve.
 
 A Python interpreter takes some tenths of a second to start, longer on a busy machine. So a spare
-process waits with everything imported and its stores open, and takes a dead one's place within
+process waits with everything imported and its stores open, and takes a dead one's slot within
 milliseconds.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 from eskernel.actors.journal import log_and_go_on
 from eskernel.actors.supervision import Backoff, SupervisedActor
 from eskernel.processes.child import Child
-from eskernel.processes.fleet import NEWS, Fleet, Place
+from eskernel.processes.fleet import NEWS, Fleet, WorkerSlot
 
 _BACKOFF: Final = Backoff(first=0.05, longest=5.0)
 _STABLE: Final = 1.0
@@ -25,13 +25,13 @@ _LAST_WORDS: Final = 1.0
 """Seconds that a process may take to exit once it has closed its socket."""
 
 
-class Minder(SupervisedActor):
-    """The supervisor of worker processes, each in a place of the routing table.
+class WorkerSupervisor(SupervisedActor):
+    """The supervisor of worker processes, each in a slot of the routing table.
 
-    Starting takes time, and so does waiting for an end: threads do that, and tell the minder.
+    Starting takes time, and so does waiting for an end: threads do that, and tell the supervisor.
 
     Args:
-        fleet: what it minds.
+        fleet: the workers.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -41,22 +41,22 @@ class Minder(SupervisedActor):
 
     def on_start(self) -> None:
         """Announce itself, and look what is missing."""
-        self._fleet.minder = self.actor_ref
+        self._fleet.supervisor = self.actor_ref
         self.on_wake()
 
     def on_wake(self) -> None:
-        """Fill places, keep spares, and answer calls that have waited for too long."""
+        """Fill slots, keep spares, and answer calls that have waited for too long."""
         fleet = self._fleet
         while fleet.news:
             fleet.news.popleft()()
         fleet.spares = [child for child in fleet.spares if self._is_alive(child)]
-        for place in fleet.places:
-            if place.child is None:
-                place.slot.expire()
-                self._fill(place)
-            elif not place.child.is_alive():
-                place.child.channel.close()  # a fork of its may have a copy of the socket
-        missing = sum(place.due is not None for place in fleet.places) + fleet.wanted_spares
+        for worker in fleet.slots:
+            if worker.child is None:
+                worker.slot.expire()
+                self._fill(worker)
+            elif not worker.child.is_alive():
+                worker.child.channel.close()  # a fork of its may have a copy of the socket
+        missing = sum(worker.due is not None for worker in fleet.slots) + fleet.wanted_spares
         while len(fleet.spares) + fleet.starting < missing and self._may_start():
             fleet.starting += 1
             fleet.in_thread(self._start_one)
@@ -75,11 +75,11 @@ class Minder(SupervisedActor):
         self._fleet.in_thread(partial(self._fleet.forget, child))
         return False
 
-    def _fill(self, place: Place) -> None:
-        """Put a spare into a place, if both are ready."""
-        if place.due is not None and place.due <= time.monotonic() and self._fleet.spares:
-            place.due = None
-            self._fleet.in_thread(partial(self._serve, place, self._fleet.spares.pop()))
+    def _fill(self, worker: WorkerSlot) -> None:
+        """Put a spare into a slot, if both are ready."""
+        if worker.due is not None and worker.due <= time.monotonic() and self._fleet.spares:
+            worker.due = None
+            self._fleet.in_thread(partial(self._serve, worker, self._fleet.spares.pop()))
 
     # On threads of their own.
 
@@ -92,32 +92,32 @@ class Minder(SupervisedActor):
             if child is not None:
                 self._fleet.tell(partial(self._on_spare, child))
 
-    def _serve(self, place: Place, child: Child) -> None:
-        """Have a process serve a place, until it ends."""
-        leases = self._fleet.leases(place)
+    def _serve(self, worker: WorkerSlot, child: Child) -> None:
+        """Have a process fill a slot, until it ends."""
+        leases = self._fleet.leases(worker)
         try:
             child.serve(leases)
         except Exception as error:  # noqa: BLE001 - whatever starting a kernel raises
             self._fleet.forget(child)
-            self._fleet.tell(partial(self._on_not_serving, place, error))
+            self._fleet.tell(partial(self._on_not_serving, worker, error))
             return
-        self._fleet.tell(partial(self._on_serving, place, child, leases))
+        self._fleet.tell(partial(self._on_serving, worker, child, leases))
         try:
-            self._listen(place, child)
+            self._listen(worker, child)
         except (EOFError, OSError):
             child.channel.close()
         except Exception as error:  # noqa: BLE001 - it does not speak as it should
-            log_and_go_on("error", "worker_not_understood", worker=place.name, exc_info=error)
+            log_and_go_on("error", "worker_not_understood", worker=worker.name, exc_info=error)
             child.channel.close()
         child.end(_LAST_WORDS)
         child.channel.dispose()
-        self._fleet.tell(partial(self._on_ended, place, child))
+        self._fleet.tell(partial(self._on_ended, worker, child))
 
-    def _listen(self, place: Place, child: Child) -> None:
+    def _listen(self, worker: WorkerSlot, child: Child) -> None:
         """Take what a process says; raises EOFError or OSError at its end."""
         while True:
-            if place.slot.hear(child.channel.receive()):
-                place.slot.pause(f"worker process {child.pid} was told to end")
+            if worker.slot.hear(child.channel.receive()):
+                worker.slot.pause(f"worker process {child.pid} was told to end")
                 self._fleet.in_thread(child.channel.finish)
 
     # What they have found out.
@@ -137,40 +137,40 @@ class Minder(SupervisedActor):
         if self._may_start():  # else it was started together with one that failed
             fleet.failed += 1
             fleet.due = self._after(fleet.failed)
-        for place in fleet.places:
-            if place.due is not None:
-                place.slot.down = f"its worker process cannot be started: {error}"
+        for worker in fleet.slots:
+            if worker.due is not None:
+                worker.slot.down = f"its worker process cannot be started: {error}"
 
-    def _on_not_serving(self, place: Place, error: Exception) -> None:
+    def _on_not_serving(self, worker: WorkerSlot, error: Exception) -> None:
         if self._fleet.stopping:
             return
         self._fleet.error = error
-        log_and_go_on("error", "worker_not_serving", worker=place.name, reason=error)
-        self._postpone(place, f"its worker process cannot serve: {error}")
+        log_and_go_on("error", "worker_not_serving", worker=worker.name, reason=error)
+        self._postpone(worker, f"its worker process cannot serve: {error}")
 
-    def _on_serving(self, place: Place, child: Child, leases: dict[str, Any] | None) -> None:
-        place.child = child
-        place.owner = None if leases is None else leases["owner"]
-        place.since = time.monotonic()
-        place.restarts += 1
-        place.slot.serve(child.channel)
+    def _on_serving(self, worker: WorkerSlot, child: Child, leases: dict[str, Any] | None) -> None:
+        worker.child = child
+        worker.owner = None if leases is None else leases["owner"]
+        worker.since = time.monotonic()
+        worker.restarts += 1
+        worker.slot.serve(child.channel)
 
-    def _on_ended(self, place: Place, child: Child) -> None:
-        place.child = None
-        self._fleet.all.discard(child)
-        place.slot.lose(child.ended())
+    def _on_ended(self, worker: WorkerSlot, child: Child) -> None:
+        worker.child = None
+        self._fleet.children.discard(child)
+        worker.slot.lose(child.ended())
         if self._fleet.stopping:
             return
-        log_and_go_on("error", "worker_ended", worker=place.name, reason=child.ended())
-        if time.monotonic() - place.since > _STABLE:
-            place.failed = 0
-        place.failed += 1
-        place.due = 0.0 if place.failed == 1 else self._after(place.failed)
+        log_and_go_on("error", "worker_ended", worker=worker.name, reason=child.ended())
+        if time.monotonic() - worker.since > _STABLE:
+            worker.failed = 0
+        worker.failed += 1
+        worker.due = 0.0 if worker.failed == 1 else self._after(worker.failed)
 
-    def _postpone(self, place: Place, why: str) -> None:
-        place.failed += 1
-        place.slot.down = why
-        place.due = self._after(place.failed)
+    def _postpone(self, worker: WorkerSlot, why: str) -> None:
+        worker.failed += 1
+        worker.slot.down = why
+        worker.due = self._after(worker.failed)
 
     def _after(self, failures: int) -> float:
         return time.monotonic() + _BACKOFF.delay(failures, self._rng)

@@ -9,7 +9,7 @@ from collections import Counter
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, given, settings
 
-from eskernel.remote.placing import places_of
+from eskernel.processes.placing import worker_of_each_shard
 
 names_of_workers = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 workers = st.lists(names_of_workers, min_size=1, max_size=8, unique=True)
@@ -23,7 +23,7 @@ def named(count):
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(workers, shards)
 def test_each_shard_has_a_worker_and_none_has_more_than_its_share(names, count):
-    places = places_of(names, count)
+    places = worker_of_each_shard(names, count)
     assert len(places) == count
     assert set(places) <= set(range(len(names)))
     assert max(Counter(places).values()) <= -(-count // len(names))
@@ -33,14 +33,17 @@ def test_each_shard_has_a_worker_and_none_has_more_than_its_share(names, count):
 @given(st.permutations(named(6)), shards)
 def test_places_hang_on_names_and_not_on_the_order_they_are_given_in(names, count):
     def by_name(given):
-        return [given[place] for place in places_of(given, count)]
+        return [given[place] for place in worker_of_each_shard(given, count)]
 
     assert by_name(names) == by_name(named(6))
 
 
 def test_another_worker_takes_little_but_its_share():
     for count in range(2, 9):
-        before, after = places_of(named(count), 256), places_of(named(count + 1), 256)
+        before, after = (
+            worker_of_each_shard(named(count), 256),
+            worker_of_each_shard(named(count + 1), 256),
+        )
         moved = sum(one != other for one, other in zip(before, after, strict=True))
         share = -(-256 // (count + 1))
         assert moved >= 256 - count * share, "the new one has its share"
@@ -50,8 +53,8 @@ def test_another_worker_takes_little_but_its_share():
 
 def test_another_process_places_alike():
     program = (
-        "from eskernel.remote.placing import places_of;"
-        "print(places_of([f'worker-{n}' for n in range(5)], 64))"
+        "from eskernel.processes.placing import worker_of_each_shard;"
+        "print(worker_of_each_shard([f'worker-{n}' for n in range(5)], 64))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -60,4 +63,4 @@ def test_another_process_places_alike():
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == str(places_of(named(5), 64))
+    assert done.stdout.strip() == str(worker_of_each_shard(named(5), 64))

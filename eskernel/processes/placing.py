@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 
-def places_of(workers: Sequence[str], shards: int) -> list[int]:
+def worker_of_each_shard(workers: Sequence[str], shards: int) -> list[int]:
     """Return, for each shard, the index of its worker.
 
     Rendezvous hashing (Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates",
     1998), with room for an equal share at each worker: a shard goes to the worker that scores
     highest for it among those that are not full. So none has more than its share, rounded up; the
-    same names give the same places in every process; and another worker takes little but its share.
+    same names give the same workers in every process; and one more worker takes little but its
+    share.
 
     Args:
         workers: their names.
@@ -20,15 +21,15 @@ def places_of(workers: Sequence[str], shards: int) -> list[int]:
     """
     most = -(-shards // len(workers))
     room = [most] * len(workers)
-    places = []
+    chosen_of_each = []
     for shard in range(shards):
         ranked = sorted(
             range(len(workers)), key=lambda index: _score(workers[index], shard), reverse=True
         )
         chosen = next(index for index in ranked if room[index])
         room[chosen] -= 1
-        places.append(chosen)
-    return places
+        chosen_of_each.append(chosen)
+    return chosen_of_each
 
 
 def _score(worker: str, shard: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Tender: keeps a slot connected with its shard's actor, whichever life and place that is in."""
+"""Connector: keeps a slot connected with its shard's actor, whichever life and place that is in."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STABLE: Final = 5.0
 _BACKOFF: Final = Backoff(first=0.05, longest=2.0)
 
 
-class Tender:
+class Connector:
     """One thread: connects, sends until the line ends, sorts out what was lost, and again.
 
     Attributes:
