@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from eskernel import Command, Kernel
+from eskernel.errors import KernelStopped
 from eskernel.remote.front import Front
 
 TYPE = "pricing"
@@ -48,7 +49,7 @@ class Quoting:
 
     Attributes:
         accepted: command ids, in no order.
-        refused: what callers got instead; they go on with the next command.
+        refused: what callers got instead; they go on, unless the kernel is stopped.
     """
 
     def __init__(self, kernel: Front) -> None:
@@ -85,6 +86,8 @@ class Quoting:
                 self._kernel.dispatch(command)
             except Exception as error:  # noqa: BLE001 - shown at the end of the demo
                 self.refused.append(error)
+                if isinstance(error, KernelStopped):
+                    return
             else:
                 self.accepted.append(str(command.command_id))
             self._seconds.append(time.monotonic() - begun)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Iterable
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 from eskernel.errors import EskernelError
@@ -26,9 +26,8 @@ def check_function(
     found = getattr(module, function, None)
     wanted = f"{what} needs a function {function}({', '.join(arguments)})"
     if not callable(found):
-        raise kind(
-            f"{wanted}, and {module!r} ({type(module).__name__}) has none; pass the module itself"
-        )
+        advice = "" if isinstance(module, ModuleType) else "; pass the module itself"
+        raise kind(f"{wanted}, and {module!r} ({type(module).__name__}) has none{advice}")
     try:
         signature = inspect.signature(found)
     except (TypeError, ValueError):  # built-ins may not tell

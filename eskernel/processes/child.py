@@ -127,6 +127,10 @@ class Child:
         """Return whether the process runs."""
         return self._process.poll() is None
 
+    def is_as_told(self) -> bool:
+        """Return whether it has ended of its own accord, after it was told to; after `end`."""
+        return self._process.returncode == 0
+
     def ended(self) -> str:
         """Return how it ended, in words; after `end`."""
         code = self._process.returncode

@@ -82,6 +82,7 @@ class Fleet:
         self.error: Exception | None = None  # the last failure to start one
         self.failed = 0  # how many in a row could not be started
         self.due = 0.0  # when the next may be started, on the monotonic clock
+        self.started = False  # whether all slots were filled once
         self.stopping = False
         # What threads have found out; a supervisor takes it from here, so that nothing is lost when
         # it is restarted.

@@ -61,6 +61,7 @@ class RunningProcesses(Running):
             if time.monotonic() > deadline:
                 raise KernelStopped(f"its workers did not come up within {_START_PATIENCE:g} s")
             time.sleep(LOOK_AGAIN)
+        fleet.started = True
 
     def stop(self, timeout: float) -> bool:
         """End the workers; those that do not end in time are killed."""

@@ -133,7 +133,8 @@ class WorkerSupervisor(SupervisedActor):
         if fleet.stopping:
             return
         fleet.error = error
-        log_and_go_on("error", "worker_not_started", reason=error)
+        if fleet.started:  # else `start` raises it
+            log_and_go_on("error", "worker_not_started", reason=error)
         if self._may_start():  # else it was started together with one that failed
             fleet.failed += 1
             fleet.due = self._after(fleet.failed)
@@ -145,7 +146,8 @@ class WorkerSupervisor(SupervisedActor):
         if self._fleet.stopping:
             return
         self._fleet.error = error
-        log_and_go_on("error", "worker_not_serving", worker=worker.name, reason=error)
+        if self._fleet.started:
+            log_and_go_on("error", "worker_not_serving", worker=worker.name, reason=error)
         self._postpone(worker, f"its worker process cannot serve: {error}")
 
     def _on_serving(self, worker: WorkerSlot, child: Child, leases: dict[str, Any] | None) -> None:
@@ -161,7 +163,8 @@ class WorkerSupervisor(SupervisedActor):
         worker.slot.lose(child.ended())
         if self._fleet.stopping:
             return
-        log_and_go_on("error", "worker_ended", worker=worker.name, reason=child.ended())
+        level = "info" if child.is_as_told() else "error"
+        log_and_go_on(level, "worker_ended", worker=worker.name, reason=child.ended())
         if time.monotonic() - worker.since > _STABLE:
             worker.failed = 0
         worker.failed += 1

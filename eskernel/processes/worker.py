@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from eskernel.actors.owning.options import ShardLeases
 from eskernel.processes.channel import KEY_BYTES, Channel
-from eskernel.processes.relief import Relief
+from eskernel.processes.crew import Crew
 from eskernel.remote.failures import failure_to_fields
 from eskernel.remote.host import Host
 from eskernel.remote.opening import OpenKernel, OpenStores
@@ -29,8 +29,9 @@ T = TypeVar("T")
 _LOOK_AGAIN: Final = 0.5
 """Seconds between two looks whether the parent is alive, or has sent a signal. Its socket tells
 sooner, unless a fork of the parent has a copy of it."""
-_RUNNERS: Final = 8
-"""Threads that read and run commands. With a store that appends later the pool runs them."""
+_READERS: Final = 2
+"""Threads that read, and run commands: while one runs some, the other reads. With a store that
+appends later the kernel's pool runs them."""
 _KEPT: Final = 0.001  # seconds that a reply is kept, for others to go with it
 _LEFT: Final = 2.0
 """Seconds that what is under way may take when there is nobody any more to say how long."""
@@ -127,11 +128,11 @@ class Worker:
         self._replies: deque[bytes] = deque()
         self._wire = wire
         self._host = Host(opened.kernel, wire, self._reply)
-        # Held by the runner that reads, until it has begun what it read: so the commands of one
-        # sender are begun in order. What it must run it runs after that, and another one reads.
+        # Held by the thread that reads, until it has queued what it read: so the commands of one
+        # sender are begun in order.
         self._reading = threading.Lock()
         self._mine = _Mine()
-        self._relief = Relief(channel.flush)
+        self._crew = Crew(channel.flush)
         self._over = threading.Event()
         self._terminated = False
         self._patience = _LEFT
@@ -141,9 +142,9 @@ class Worker:
         signal.signal(signal.SIGTERM, self._terminate)
         self._channel.send(PLAIN.pack(None))
         self._channel.start_sending(self._take, "eskernel-sender")
-        self._relief.start()
-        for number in range(_RUNNERS):
-            name = f"eskernel-runner-{number}"
+        self._crew.start()
+        for number in range(_READERS):
+            name = f"eskernel-reader-{number}"
             threading.Thread(target=self._serve, name=name, daemon=True).start()
         while not self._over.wait(_LOOK_AGAIN):
             if self._terminated:
@@ -154,7 +155,7 @@ class Worker:
         self._host.drain(self._patience)
         self._opened.kernel.stop(max(0.0, deadline - time.monotonic()))
         self._host.close()
-        self._relief.close()
+        self._crew.close()
         self._opened.close()
         self._channel.finish(_LEFT)
 
@@ -166,9 +167,8 @@ class Worker:
         try:
             while not self._over.is_set():
                 with self._reading:
-                    runs = self._hear(parts_of(self._channel.receive()))
-                if runs:
-                    self._run(runs)
+                    self._crew.bring(self._hear(parts_of(self._channel.receive())))
+                self._run()
         except (EOFError, OSError):
             self._over.set()
 
@@ -180,13 +180,14 @@ class Worker:
                 self._over.set()
         return runs
 
-    def _run(self, runs: Sequence[Callable[[], Any]]) -> None:
-        """Decide commands on this thread, and send the replies together."""
+    def _run(self) -> None:
+        """Decide commands on this thread, unless another does, and send the replies together."""
         mine = self._mine
         mine.replies_since = time.monotonic()
-        self._relief.run(runs)
+        self._crew.run()
         mine.replies_since = None
-        self._channel.flush()
+        if self._replies:
+            self._channel.flush()
 
     def _reply(self, _: int, reply: bytes) -> None:
         self._replies.append(reply)

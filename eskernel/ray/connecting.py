@@ -116,7 +116,7 @@ class Connector:
         self._line = None
         self.slot.lose(why)
         if not self._closed:
-            log_safely("info", "shard_lost", shard=self._index, reason=why)
+            log_safely("warning", "shard_lost", shard=self._index, reason=why)
 
     def _connected(self) -> Line | None:
         """Return a line to the present actor; None if there is none to be had just now."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from eskernel.remote.setup import Setup
 from eskernel.remote.wire import PLAIN
+
+_IN_WORDS: Final = {
+    "setup": "domains, stores or options",
+    "release": "the release of eskernel",
+}
 
 
 class Terms(NamedTuple):
@@ -42,10 +47,14 @@ class Terms(NamedTuple):
 
     def check(self, others: Terms) -> None:
         """Raise ValueError if a front comes with others."""
-        different = [name for name in self._fields if getattr(self, name) != getattr(others, name)]
+        different = [
+            _IN_WORDS.get(name, name)
+            for name in self._fields
+            if getattr(self, name) != getattr(others, name)
+        ]
         if different:
             raise ValueError(
-                f"the shards {self.name!r} run already, with another {' and '.join(different)}; "
+                f"the shards {self.name!r} run already, and differ in {', '.join(different)}; "
                 "pass what they were made with, or another name, or end them with end_shards()"
             )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from eskernel import errors
@@ -18,9 +18,6 @@ Fields = list[Any]
 """An error's class, arguments, facts, facts that are outcomes, and cause."""
 
 _PLAIN: Final = Codec()
-_BUILT_IN: Final = (
-    *("IndexError", "KeyError", "LookupError", "ModuleNotFoundError", "TypeError", "ValueError"),
-)
 _CAUSES: Final = 10
 """How many causes of causes travel; a chain may be a ring."""
 
@@ -30,9 +27,8 @@ def failure_to_fields(
 ) -> Fields:
     """Return an exception as values that a codec packs.
 
-    One of eskernel's keeps its class and facts, but for what cannot be packed, which becomes its
-    `repr`; any other becomes a `RemoteFailure`, unless its class is a built-in one that tells the
-    caller of a wrong argument.
+    One of eskernel's or of Python's own keeps its class and facts, but for what cannot be packed,
+    which becomes its `repr`; any other becomes a `RemoteFailure`.
 
     Args:
         error: the exception.
@@ -45,6 +41,8 @@ def failure_to_fields(
         return ["RemoteFailure", list(described.args), described.__dict__, {}, None]
     cause = error.__cause__
     known = {name: fact for name, fact in error.__dict__.items() if name != "__notes__"}
+    if type(error).__module__ == "builtins":
+        known = {"__notes__": [f"There:\n{_described(error).traceback}"]}
     outcomes = {name: fact for name, fact in known.items() if isinstance(fact, Accepted)}
     return [
         kind,
@@ -55,7 +53,7 @@ def failure_to_fields(
     ]
 
 
-def fields_to_failure(fields: Fields, unpacks: Any) -> Exception:
+def fields_to_failure(fields: Fields, unpacks: Mapping[str, Callable[[bytes], Any]]) -> Exception:
     """Return the exception that `failure_to_fields` was given, or what stands for it.
 
     Args:
@@ -63,10 +61,8 @@ def fields_to_failure(fields: Fields, unpacks: Any) -> Exception:
         unpacks: from aggregate type to what decodes its payloads; for outcomes among the facts.
     """
     name, arguments, facts, outcomes, cause = fields
-    if name in _BUILT_IN:
-        return getattr(builtins, name)(*arguments)  # type: ignore[no-any-return]
-    cls = getattr(errors, name)
-    error: EskernelError = cls.__new__(cls, *arguments)
+    cls = getattr(errors, name, None) or getattr(builtins, name)
+    error: Exception = cls.__new__(cls, *arguments)
     error.args = tuple(arguments)
     error.__dict__.update(facts)
     for fact, (stream_id, rest) in outcomes.items():
@@ -81,7 +77,7 @@ def _known(cls: type[BaseException]) -> str | None:
     for base in cls.__mro__:
         if base.__module__ == errors.__name__ and base is not EskernelError:
             return base.__name__
-    if cls.__module__ == "builtins" and cls.__name__ in _BUILT_IN:
+    if cls.__module__ == "builtins" and issubclass(cls, Exception):
         return cls.__name__
     return "EskernelError" if issubclass(cls, EskernelError) else None
 

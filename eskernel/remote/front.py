@@ -340,6 +340,8 @@ def _value(outcome: Any) -> Any:
 
 def _node(member: Member, tree: Any) -> Node:
     """Return a kernel's node, with its tree below it if that is what it has answered."""
-    below = (fields_to_node(tree),) if isinstance(tree, list) else ()
+    known = isinstance(tree, list)
+    where = member.where if known or not member.alive else f"{member.where}, does not answer"
+    below = (fields_to_node(tree),) if known else ()
     queued = member.slot.under_way()
-    return Node(member.name, member.where, None, member.alive, queued, member.restarts, below)
+    return Node(member.name, where, None, member.alive, queued, member.restarts, below)

@@ -32,13 +32,13 @@ class HostReply:
         stream_id: of the command.
     """
 
-    __slots__ = ("_claim", "_host", "_number", "_open", "stream_id")
+    __slots__ = ("_claim", "_host", "_number", "_tokens", "stream_id")
     quick = True  # it packs a few values and leaves the sending to others
 
     def __init__(self, host: Host, number: int, stream_id: StreamId) -> None:
         self._host = host
         self._number = number
-        self._open = True
+        self._tokens = [True]  # one, for who answers
         self._claim: dict[str, object] = {}
         self.stream_id = stream_id
 
@@ -47,10 +47,12 @@ class HostReply:
         return self._claim.setdefault("by", by) is by
 
     def resolve(self, outcome: Any) -> None:
-        """Send the outcome; only the first call counts."""
-        if self._open:
-            self._open = False
-            self._host.answer(self._number, self.stream_id, outcome)
+        """Send the outcome; only the first call counts: popping is one step."""
+        try:
+            self._tokens.pop()
+        except IndexError:
+            return
+        self._host.answer(self._number, self.stream_id, outcome)
 
 
 class Host:

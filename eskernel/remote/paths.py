@@ -5,9 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 from eskernel.errors import NotImportable
+
+ADVICE: Final = (
+    "put it into a module and name it by its import path, 'package.module' or "
+    "'package.module:object'"
+)
 
 
 def import_object(path: str) -> Any:
@@ -22,11 +27,18 @@ def import_object(path: str) -> Any:
         for name in names.split(".") if names else ():
             found = getattr(found, name)
     except Exception as error:
+        absent = isinstance(error, ModuleNotFoundError) and error.name in _packages_of(module_name)
+        advice = "; see that it is installed, or on sys.path, in every process" if absent else ""
         raise NotImportable(
-            f"cannot import {path!r}: {type(error).__name__}: {error}; "
-            "see that it is installed, or on sys.path, in every process"
+            f"cannot import {path!r}: {type(error).__name__}: {error}{advice}"
         ) from error
     return found
+
+
+def _packages_of(module_name: str) -> list[str]:
+    """Return a module's name and those of all packages it is in."""
+    parts = module_name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
 def path_of(given: Any) -> str:
@@ -45,7 +57,7 @@ def path_of(given: Any) -> str:
     if isinstance(given, type(sys)):
         module_name, qualified = given.__name__, ""
     if not isinstance(module_name, str) or not isinstance(qualified, str):
-        raise NotImportable(f"{given!r} has no name to import it by; {_ADVICE}")
+        raise NotImportable(f"{given!r} has no name to import it by; {ADVICE}")
     if module_name == "__main__":
         raise NotImportable(
             f"{given!r} is in the script that was started, which no other process can import; "
@@ -53,11 +65,8 @@ def path_of(given: Any) -> str:
         )
     path = f"{module_name}:{qualified}" if qualified else module_name
     if "<" in path or _found(path) is not given:
-        raise NotImportable(f"{given!r} cannot be imported as {path!r}; {_ADVICE}")
+        raise NotImportable(f"{given!r} cannot be imported as {path!r}; {ADVICE}")
     return path
-
-
-_ADVICE = "name it by an import path, 'package.module' or 'package.module:object'"
 
 
 def _found(path: str) -> Any:

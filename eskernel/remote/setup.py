@@ -12,7 +12,7 @@ from eskernel.contracts.plugging import check_domains
 from eskernel.errors import InvalidDomain, InvalidProjection, NotImportable
 from eskernel.projections import Projection
 from eskernel.projections.definition import Definition
-from eskernel.remote.paths import import_object, importing, path_of
+from eskernel.remote.paths import importing, path_of
 from eskernel.remote.wire import PLAIN, Wire
 
 OPENER: Final = "eskernel_stores:open_store"
@@ -172,10 +172,11 @@ class Setup:
 
     def check_imports(self) -> None:
         """Raise NotImportable unless everything else that has a path is there."""
-        others = (*self.middleware, self.clock, self.opener, self.initializer)
-        for path in others:
+        others = [("middleware", path) for path in self.middleware]
+        others += [("clock", self.clock), ("opener", self.opener)]
+        for role, path in [*others, ("initializer", self.initializer)]:
             if path is not None:
-                import_object(path)
+                importing(role, path, NotImportable)
 
 
 def _check_url(name: str, url: Any) -> None:
@@ -192,7 +193,7 @@ def _domain_path(name: Any, domain: Any) -> str:
     try:
         return path_of(domain)
     except NotImportable as error:
-        raise InvalidDomain(f"domain {name!r}: {error}") from error
+        raise InvalidDomain(f"domain {name!r}: {error}") from None
 
 
 def _projection_fields(name: Any, given: Any) -> list[Any]:
@@ -202,7 +203,7 @@ def _projection_fields(name: Any, given: Any) -> list[Any]:
     try:
         path = path_of(options.module)
     except NotImportable as error:
-        raise InvalidProjection(f"projection {name!r}: {error}") from error
+        raise InvalidProjection(f"projection {name!r}: {error}") from None
     known = {one: getattr(options, one) for one in _OF_PROJECTION}
     return [path, options.store, known]
 

@@ -22,7 +22,8 @@ class ShardLeases:
     not been used for `seconds` and none of its aggregates is live, or when it stops.
 
     Attributes:
-        shards: how many, at least 1; what moves from one kernel to another is a shard.
+        shards: how many, at least 1; what moves from one kernel to another is a shard. Kernels
+            with another number are not kept out.
         seconds: how long a lease is valid, more than 0; it is renewed three times as often. When
             a kernel has died, another waits so long.
         owner: how the kernel calls itself, 1 to 255 characters: what others get as
@@ -36,7 +37,7 @@ class ShardLeases:
         ValueError: a number or a name is out of its bounds.
     """
 
-    shards: int = 64
+    shards: int = 256
     seconds: float = 5.0
     owner: str | None = None
     name: str = "aggregates"
