@@ -81,8 +81,9 @@ class Channel:
             name: of the thread.
         """
         self._take = take
-        self._sender = threading.Thread(target=self._send_when_told, name=name, daemon=True)
-        self._sender.start()
+        sender = threading.Thread(target=self._send_when_told, name=name, daemon=True)
+        sender.start()
+        self._sender = sender
 
     def tell(self) -> None:
         """Have the sender look."""

@@ -22,6 +22,7 @@ from eskernel.remote.wire import PLAIN
 # pickle what it passes on. A terminal sends SIGINT to all: only the parent heeds it.
 _BOOTSTRAP: Final = (
     "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "signal.pthread_sigmask(signal.SIG_SETMASK, []); "
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from eskernel.processes.worker import main; main(*map(int, sys.argv[2:]))"
 )
@@ -102,8 +103,8 @@ class Child:
             leases: fields of the `ShardLeases` of its kernel; None for none.
 
         Raises:
-            StoreUnavailable, ValueError: a store cannot be opened; and anything else a kernel
-                raises when it is made and started.
+            ValueError: its store cannot keep leases; and anything else a kernel raises when it is
+                made and started.
             KernelStopped: it is gone.
         """
         self._tell(PLAIN.pack(leases, "leases"))

@@ -145,7 +145,11 @@ class Fleet:
             target=self._run, args=(function,), name="eskernel-worker", daemon=True
         )
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # too many threads, for now
+            self._threads.discard(thread)
+            raise
 
     def _run(self, function: Callable[[], Any]) -> None:
         try:

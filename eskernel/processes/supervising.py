@@ -58,8 +58,8 @@ class WorkerSupervisor(SupervisedActor):
                 worker.child.channel.close()  # a fork of its may have a copy of the socket
         missing = sum(worker.due is not None for worker in fleet.slots) + fleet.wanted_spares
         while len(fleet.spares) + fleet.starting < missing and self._may_start():
+            fleet.in_thread(self._start_one)  # or raises, and nothing is counted
             fleet.starting += 1
-            fleet.in_thread(self._start_one)
         self.wake_at = time.monotonic() + _TICK
 
     def on_receive(self, message: Any) -> Any:
@@ -70,16 +70,23 @@ class WorkerSupervisor(SupervisedActor):
         return not self._fleet.stopping and self._fleet.due <= time.monotonic()
 
     def _is_alive(self, child: Child) -> bool:
+        """Return whether a spare lives; one that does not counts as one that did not start."""
         if child.is_alive():
             return True
         self._fleet.in_thread(partial(self._fleet.forget, child))
+        if not self._fleet.stopping:
+            log_and_go_on("error", "spare_ended", pid=child.pid)
+            self._fleet.failed += 1
+            self._fleet.due = self._after(self._fleet.failed)
         return False
 
     def _fill(self, worker: WorkerSlot) -> None:
         """Put a spare into a slot, if both are ready."""
         if worker.due is not None and worker.due <= time.monotonic() and self._fleet.spares:
+            # In this order: if no thread can be had, both stay ready.
+            self._fleet.in_thread(partial(self._serve, worker, self._fleet.spares[-1]))
+            self._fleet.spares.pop()
             worker.due = None
-            self._fleet.in_thread(partial(self._serve, worker, self._fleet.spares.pop()))
 
     # On threads of their own.
 
@@ -155,7 +162,11 @@ class WorkerSupervisor(SupervisedActor):
         worker.owner = None if leases is None else leases["owner"]
         worker.since = time.monotonic()
         worker.restarts += 1
-        worker.slot.serve(child.channel)
+        try:
+            worker.slot.serve(child.channel)
+        except RuntimeError:  # no thread to send by: it is to be replaced
+            child.channel.close()
+            raise
 
     def _on_ended(self, worker: WorkerSlot, child: Child) -> None:
         worker.child = None

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -65,7 +66,8 @@ def main(descriptor: int, parent: int) -> None:
         traceback.print_exc()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # as the parent's are
-            stream.flush()
+            with suppress(OSError, ValueError):  # a full device, or a closed pipe
+                stream.flush()
     os._exit(status)  # threads of drivers may not end by themselves
 
 
@@ -171,6 +173,9 @@ class Worker:
                 self._run()
         except (EOFError, OSError):
             self._over.set()
+        except BaseException:
+            self._over.set()  # what was read may never be answered: the parent replaces this one
+            raise
 
     def _hear(self, requests: Sequence[Sequence[Any]]) -> Sequence[Callable[[], Any]]:
         runs = self._host.take([request for request in requests if request[1] != STOP])

@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from concurrent.futures import Future
-from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final
 
 from eskernel.actors.aggregate.limits import check_seconds
 from eskernel.actors.aggregate.replies import WaitedReply
-from eskernel.actors.runtime import FORKED, STOPPED
 from eskernel.actors.tree import Node
 from eskernel.errors import (
     DispatchTimeout,
+    EskernelError,
     InvalidCommand,
     KernelStopped,
+    NotProjected,
     NotStorable,
     UnknownProjection,
 )
 from eskernel.projections.audit import Audit
 from eskernel.remote.calls import Call, CallFuture, Link
-from eskernel.remote.forks import forget_in_children
+from eskernel.remote.life import Life, R
 from eskernel.remote.outcomes import fields_to_accepted
 from eskernel.remote.projecting import RemoteProjection
-from eskernel.remote.running import Member, Running
+from eskernel.remote.running import Member
 from eskernel.remote.setup import Setup
 from eskernel.remote.trees import fields_to_node
 from eskernel.remote.wire import Ask
 from eskernel.values import Accepted, Command, StreamId, check_identifier
-
-R = TypeVar("R", bound=Running)
 
 _TREE_WITHIN: Final = 1.0  # seconds
 GRACE: Final = 1.0
 """Seconds for which an answer that is due is waited for."""
 
 
-class Front(ABC, Generic[R]):
+class Front(Life[R]):
     """The methods of a Kernel, each passed on to the kernel that has the shard; thread-safe.
-
-    A subclass says what there is to run.
 
     Args:
         setup: of the kernels.
@@ -56,84 +50,7 @@ class Front(ABC, Generic[R]):
         self._setup = setup
         self._wire = setup.wire()
         self._dispatch_timeout: float = setup.options["dispatch_timeout"]
-        # Guards start and stop; calling threads read `_running` without it. Re-entrant, for a
-        # signal handler that stops a kernel which is being stopped.
-        self._lifecycle = threading.RLock()
-        self._running: R | None = None
-        self._why_not = (
-            f"it was not started; use `with {type(self).__name__}(...) as kernel:` or start()"
-        )
-        forget_in_children(self)
-
-    @abstractmethod
-    def _new(self) -> R:
-        """Return what is to be run, not started yet."""
-
-    # Life.
-
-    def start(self) -> Self:
-        """Start what runs the aggregates, and return when all of it serves.
-
-        On a started kernel, do nothing.
-
-        Raises:
-            KernelStopped: in a forked child of the process that started it, or when something does
-                not come up; nothing is left of it then.
-        """
-        self._refuse_fork()
-        with self._lifecycle:
-            if self._running is None:
-                running = self._new()
-                running.start()
-                self._running = running
-        return self
-
-    def stop(self, timeout: float = 5.0) -> bool:
-        """Stop: commands that were sent end, others get KernelStopped, new ones are refused.
-
-        Args:
-            timeout: seconds to wait for commands under way.
-
-        Returns:
-            Whether everything ended in time. In a forked child nothing happens.
-        """
-        check_seconds("timeout", timeout)
-        if self._why_not == FORKED:
-            return True
-        with self._lifecycle:
-            running, self._running = self._running, None
-            if running is None:
-                return True
-            self._why_not = STOPPED
-            return running.stop(timeout)
-
-    def forget(self) -> None:
-        """Let go of what is the parent's, in a forked child.
-
-        A kernel that was not started has nothing of it, and can be started in the child.
-        """
-        running, self._running = self._running, None
-        if running is None:
-            self._lifecycle = threading.RLock()  # a thread of the parent may have held it
-        else:
-            self._why_not = FORKED
-            running.abandon()
-
-    def _refuse_fork(self) -> None:
-        """Raise in a forked child; before any lock, which a parent's thread may have held."""
-        if self._why_not == FORKED:
-            raise KernelStopped(FORKED)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _value: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
+        super().__init__()
 
     # Commands.
 
@@ -166,7 +83,7 @@ class Front(ABC, Generic[R]):
         if accepted.position is not None:
             for projection in projections:
                 left = max(0.0, deadline - time.monotonic())
-                projection.wait_for(accepted.position, left, accepted=accepted)
+                _wait_for(projection, accepted, left)
         return accepted
 
     def submit(self, command: Command) -> Future[Accepted]:
@@ -305,20 +222,6 @@ class Front(ABC, Generic[R]):
 
     # Checking.
 
-    def _present(self) -> R:
-        running = self._running
-        if running is None:
-            raise KernelStopped(self._why_not)
-        return running
-
-    def _hand_over(self, job: Callable[[], Any]) -> None:
-        """Have the callback of a future called by the pool; here, if there is none any more."""
-        running = self._running
-        if running is None:
-            job()
-        else:
-            running.callbacks.put(job)
-
     def _seconds(self, timeout: float | None) -> float:
         if timeout is None:
             return self._dispatch_timeout
@@ -336,6 +239,23 @@ def _value(outcome: Any) -> Any:
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
+
+
+def _wait_for(projection: RemoteProjection, accepted: Accepted, seconds: float) -> None:
+    """Wait for a projection; whatever fails, the caller hears that the events are stored."""
+    try:
+        projection.wait_for(accepted.position, seconds, accepted=accepted)
+    except NotProjected:
+        raise
+    except EskernelError as error:
+        raise NotProjected(
+            f"projection {projection.name!r} cannot be asked ({error}); the command's events are "
+            "stored",
+            projection.name,
+            accepted.position or 0,
+            0,
+            accepted,
+        ) from error
 
 
 def _node(member: Member, tree: Any) -> Node:

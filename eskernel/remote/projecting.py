@@ -160,12 +160,12 @@ class RemoteProjection:
         """Serve again what served before the last rebuild."""
         self._ask_active("rollback")
 
-    def _seen(self) -> dict[str, Any]:
+    def _seen(self, seconds: float | None = None) -> dict[str, Any]:
         """Return what the active kernel shows, or if there is none another."""
         seen: dict[str, Any] = {}
         for step in range(self._kernels):
             index = (self._active + step) % self._kernels
-            seen = self._ask(index, self.name, None, "seen")
+            seen = self._ask(index, self.name, seconds, "seen")
             if seen["active"]:
                 self._active = index
                 break
@@ -173,5 +173,5 @@ class RemoteProjection:
 
     def _ask_active(self, *what: Any, seconds: float | None = None) -> Any:
         """Ask the active kernel; one that is not says so if it matters."""
-        self._seen()
+        self._seen(seconds)
         return self._ask(self._active, self.name, seconds, *what)

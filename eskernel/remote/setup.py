@@ -172,7 +172,7 @@ class Setup:
 
     def check_imports(self) -> None:
         """Raise NotImportable unless everything else that has a path is there."""
-        others = [("middleware", path) for path in self.middleware]
+        others: list[tuple[str, str | None]] = [("middleware", path) for path in self.middleware]
         others += [("clock", self.clock), ("opener", self.opener)]
         for role, path in [*others, ("initializer", self.initializer)]:
             if path is not None:

@@ -29,9 +29,11 @@ from eskernel.remote.unanswered import (
     MAX_TRIES,
     goes_alone,
     is_command,
+    is_for_the_next,
     lost,
     may_finish,
     never_begun,
+    of_all_tries,
 )
 from eskernel.remote.wire import LEAVING, Wire, parts_of
 from eskernel.values import Command
@@ -71,6 +73,7 @@ class Slot:
         self._refusal: str | None = None
         # Whether some that wait go alone; they are the first of the commands that wait.
         self._careful = False
+        self._leaving = False  # whether the present process has said so
         self.down = "it is being started"
 
     # For callers.
@@ -118,6 +121,7 @@ class Slot:
 
     def serve(self, way: Way) -> None:
         """Send by this way from now on."""
+        self._leaving = False
         self._way = way
         way.start_sending(self._take, "eskernel-sender")
         way.tell()
@@ -139,9 +143,13 @@ class Slot:
         for reply in parts_of(frame):
             call = self._sent.pop(reply[0], None)
             if call is not None:
-                call.reply.resolve(self._outcome(call, reply))
+                outcome = of_all_tries(call, self._outcome(call, reply))
+                if self._leaving and is_for_the_next(call, outcome):
+                    self._sent[call.number] = call  # `lose` has the next process do it
+                else:
+                    call.reply.resolve(outcome)
             elif reply[1] == LEAVING:
-                leaves = True
+                leaves = self._leaving = True
         way = self._way
         if self._careful and way is not None:
             way.tell()  # what waits until it is alone may go
@@ -162,7 +170,7 @@ class Slot:
         for call in left:
             if self._sent.pop(call.number, None) is None:  # withdrawn meanwhile
                 continue
-            if call.repeatable and call.tries < MAX_TRIES and call.wanted:
+            if call.wanted and (call.tries <= 0 or (call.repeatable and call.tries < MAX_TRIES)):
                 again.append(call)
             else:
                 call.reply.resolve(self._unknown(call, why))

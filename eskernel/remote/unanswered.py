@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from eskernel.errors import DispatchTimeout, StoreUnavailable
+from eskernel.errors import (
+    DispatchTimeout,
+    KernelStopped,
+    NotOwner,
+    Overloaded,
+    StoreUnavailable,
+)
 from eskernel.remote.calls import Call
 from eskernel.values import Command
 
@@ -56,3 +62,29 @@ def lost(call: Call, why: str) -> StoreUnavailable:
     return StoreUnavailable(
         f"{why}, and took the outcome of the command along; {advice}", outcome_unknown=True
     )
+
+
+def is_for_the_next(call: Call, outcome: Any) -> bool:
+    """Return whether a process that leaves has not done a command, and the next one shall."""
+    if not is_command(call) or not call.wanted:
+        return False
+    if isinstance(outcome, KernelStopped):
+        call.tries -= 1  # it was not begun
+        return True
+    unknown = isinstance(outcome, StoreUnavailable) and outcome.outcome_unknown
+    return unknown and call.repeatable
+
+
+def of_all_tries(call: Call, outcome: Any) -> Any:
+    """Return the outcome; what a later try did not do, an earlier one may have done."""
+    if call.tries < 2 or not is_command(call) or not isinstance(outcome, Exception):
+        return outcome
+    if isinstance(outcome, DispatchTimeout):
+        return outcome if outcome.started else may_finish()
+    if isinstance(outcome, StoreUnavailable | KernelStopped | Overloaded | NotOwner):
+        failure = StoreUnavailable(
+            f"sent again to another process, which says: {outcome}", outcome_unknown=True
+        )
+        failure.__cause__ = outcome
+        return failure
+    return outcome

@@ -171,7 +171,10 @@ def test_a_refusal_tells_its_reason_and_a_declared_detail(kernel, name):
 
 @pytest.mark.parametrize(
     ("raised", "kind"),
-    [("built-in", KeyError), ("arithmetic", "ZeroDivisionError"), ("surrogate", "ArithmeticError")],
+    [
+        *(("built-in", KeyError), ("arithmetic", ZeroDivisionError)),
+        *(("surrogate", ArithmeticError), ("own", "remote_domain.Odd")),
+    ],
 )
 def test_a_crash_tells_what_was_raised(kernel, name, raised, kind):
     with pytest.raises(AggregateCrashed) as crash:
@@ -182,6 +185,7 @@ def test_a_crash_tells_what_was_raised(kernel, name, raised, kind):
         assert "handle_command" in cause.traceback
     else:
         assert type(cause) is kind
+        assert "handle_command" in cause.__notes__[0]
     assert (crash.value.stream_id, crash.value.retry_after) == ((TYPE, name), None)
     assert kernel.dispatch(note(name)).sequence == 1
 
@@ -404,7 +408,7 @@ def test_middleware_runs_in_the_workers(on_sqlite, name):
     with pytest.raises(RemoteFailure) as failure:
         on_sqlite.dispatch(Command(TYPE, name, "fail in middleware", "own"))
     assert failure.value.kind == "remote_domain.Odd"
-    with pytest.raises(RemoteFailure):
+    with pytest.raises(ArithmeticError):
         on_sqlite.submit(Command(TYPE, name, "fail in middleware", "surrogate")).result(WITHIN)
 
 

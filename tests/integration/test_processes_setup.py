@@ -21,7 +21,6 @@ from eskernel.errors import (
     InvalidDomain,
     InvalidProjection,
     NotImportable,
-    RemoteFailure,
     StoreUnavailable,
 )
 
@@ -158,7 +157,7 @@ def test_what_else_only_the_parent_can_import_is_named(monkeypatch, role):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"initializer": remote_domain.initialize_badly}, RemoteFailure, "no place to log to"),
+        ({"initializer": remote_domain.initialize_badly}, OSError, "no place to log to"),
         ({"initializer": remote_domain.initialize_fatally}, EskernelError, "exit code 7"),
         ({"event_store": "nothing://at/all"}, ValueError, "nothing:"),
         ({"event_store": "sqlite:////proc/no/such/folder.db"}, StoreUnavailable, "no directory"),

@@ -119,7 +119,7 @@ def test_fronts_must_have_the_same_terms(open_shard):
     others = terms._replace(shards=2, setup=setup_of("memory:", snapshot_interval=5).packed())
     error = failure(shard.open(b"other", others.packed()))
     assert isinstance(error, ValueError)
-    assert "with another shards and setup" in str(error)
+    assert "differ in shards, domains, stores or options" in str(error)
 
 
 def test_what_fails_as_a_shard_opens_is_told_and_tried_again(open_shard, tmp_path):

@@ -254,16 +254,31 @@ def test_built_in_errors_that_tell_of_a_wrong_argument_keep_their_class(cls):
     assert received.args == ("what", 1)
 
 
+class Foreign(Exception):
+    pass
+
+
 @pytest.mark.parametrize("text", ["plain", "half a \ud800", "\0"])
 def test_an_exception_of_nobody_here_tells_its_class_message_and_traceback(text):
+    try:
+        raise Foreign(text)
+    except Foreign as error:
+        received = travelled(error)
+    assert (type(received), received.kind) == (errors.RemoteFailure, f"{__name__}.Foreign")
+    assert "test_remote_wire.py" in received.traceback
+    assert str(received).startswith(f"{__name__}.Foreign: ")
+    assert text == "half a \ud800" or text in str(received)
+
+
+@pytest.mark.parametrize("text", ["plain", "half a \ud800", "\0"])
+def test_an_exception_of_pythons_own_comes_back_as_itself_and_tells_where_it_was_raised(text):
     try:
         raise ZeroDivisionError(text)
     except ZeroDivisionError as error:
         received = travelled(error)
-    assert (type(received), received.kind) == (errors.RemoteFailure, "ZeroDivisionError")
-    assert "test_remote_wire.py" in received.traceback
-    assert str(received).startswith("ZeroDivisionError: ")
-    assert text == "half a \ud800" or text in str(received)
+    assert type(received) is ZeroDivisionError
+    assert received.args == ((repr(text) if text == "half a \ud800" else text),)
+    assert "test_remote_wire.py" in received.__notes__[0]
 
 
 def test_an_exception_that_cannot_be_told_in_words_is_told_by_its_class():
