@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from support import eventually, is_alive
 
 from eskernel.errors import KernelStopped
+from eskernel.processes.child import Child
 
 STREAMS = [f"s{number}" for number in range(8)]
 
@@ -44,6 +45,43 @@ def test_stop_waits_for_what_is_under_way(sqlite_url, tmp_path):
         path.with_name(stream).touch()
     assert stopped() is True
     assert [future.exception(0) for future in held] == [None] * len(held)
+
+
+def test_callbacks_that_take_long_hold_up_no_answer(sqlite_url, tmp_path):
+    kernel = process_kernel(sqlite_url).start()
+    held = kernel.submit(waiting("s0", tmp_path / "go-on"))
+    eventually(lambda: has_begun(tmp_path / "go-on"))
+    behind = [kernel.submit(note("s0", 0, n)) for n in range(6)]
+    eventually(lambda: not any(slot._waiting for slot in kernel._running.slots))
+    let_go = threading.Event()
+    for future in (held, *behind):
+        future.add_done_callback(lambda _: let_go.wait(20))
+    stopped = in_thread(lambda: kernel.stop(5))
+    (tmp_path / "go-on").touch()
+    eventually(lambda: all(future.done() for future in (held, *behind)))
+    assert [future.exception(0) for future in (held, *behind)] == [None] * 7
+    let_go.set()
+    assert stopped() is True
+
+
+def test_a_stop_that_is_interrupted_leaves_nothing_either(sqlite_url, monkeypatch):
+    kernel = process_kernel(sqlite_url).start()
+    workers = workers_of()
+    end, interrupted = Child.end, []
+
+    def interrupt(self, timeout=0.0):
+        if not interrupted:
+            interrupted.append(self)
+            raise KeyboardInterrupt
+        return end(self, timeout)
+
+    monkeypatch.setattr(Child, "end", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        kernel.stop()
+    assert kernel.stop() is True
+    assert not any(map(is_alive, workers))
+    with kernel:
+        assert kernel.dispatch(note("s0", 0, 1)).sequence == 1
 
 
 def test_stop_kills_a_worker_that_hangs_and_the_kernel_starts_again(sqlite_url, tmp_path):

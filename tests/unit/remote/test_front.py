@@ -30,6 +30,7 @@ from eskernel.projections.view import Status
 from eskernel.remote import front as fronts
 from eskernel.remote import router
 from eskernel.remote.front import Front
+from eskernel.remote.projecting import RemoteProjection
 
 WITHIN = 10
 
@@ -189,6 +190,17 @@ def test_a_caller_that_is_interrupted_takes_its_command_back(monkeypatch):
 
 
 # Projections.
+
+
+def test_who_cannot_ask_a_projection_hears_that_the_events_are_stored(front, name, monkeypatch):
+    def refuse(self, *_, **__):
+        raise DispatchTimeout("it never began", started=False)
+
+    monkeypatch.setattr(RemoteProjection, "wait_for", refuse)
+    with pytest.raises(NotProjected, match="are stored") as failure:
+        front.dispatch(note(name), wait_for=("counts",))
+    assert failure.value.accepted.sequence == 1
+    assert isinstance(failure.value.__cause__, DispatchTimeout)
 
 
 def test_a_projection_follows_and_is_waited_for(front, name):

@@ -20,6 +20,7 @@ from eskernel.errors import (
     DispatchTimeout,
     EskernelError,
     KernelStopped,
+    NotOwner,
     NotStorable,
     Overloaded,
     StoreUnavailable,
@@ -180,6 +181,64 @@ def test_a_refusal_arrives_as_what_it_is(slot, way):
         frame_of([WIRE.pack_outcome(request[0], (TYPE, request[3]), CommandRejected("no", 1))])
     )
     assert outcome(call).detail == 1
+
+
+def answered(request, error):
+    """Return a frame that answers a command with an error."""
+    return frame_of([WIRE.pack_outcome(request[0], (TYPE, request[3]), error)])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreUnavailable("nothing was stored"),
+        KernelStopped("it was stopped"),
+        Overloaded("too many"),
+        DispatchTimeout("late", started=False),
+        NotOwner((TYPE, "a"), "other", 1.0),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_a_second_process_did_not_do_the_first_may_have_done(slot, way, error):
+    slot.post(call := command_call(command_id="its"))
+    way.take()
+    slot.lose("it died")
+    slot.serve(second := Way())
+    (request,) = second.take()
+    slot.hear(answered(request, error))
+    found = outcome(call)
+    assert getattr(found, "outcome_unknown", False) or getattr(found, "started", False)
+
+
+def leaving():
+    return frame_of([WIRE.pack_leaving()])
+
+
+def test_what_a_process_that_leaves_has_not_done_the_next_one_does(slot, way):
+    slot.post(first := command_call("a"))
+    slot.post(second := command_call("a"))
+    requests = way.take()
+    assert slot.hear(leaving())
+    slot.pause("it was told to end")
+    slot.hear(answered(requests[0], KernelStopped("it is being stopped")))
+    slot.hear(answered(requests[1], KernelStopped("it is being stopped")))
+    assert is_open(first)
+    assert is_open(second)
+    slot.lose("it ended")
+    slot.serve(successor := Way())
+    again = successor.take()
+    assert [one[0] for one in again] == [one[0] for one in requests], "in order"
+    slot.hear(accepting(*again))
+    assert isinstance(outcome(first), Accepted)
+    assert isinstance(outcome(second), Accepted)
+
+
+def test_a_process_that_leaves_a_stopped_kernel_says_so(slot, way):
+    slot.post(call := command_call())
+    (request,) = way.take()
+    slot.close("it was stopped")
+    slot.hear(answered(request, KernelStopped("it is being stopped")))
+    assert isinstance(outcome(call), KernelStopped)
 
 
 # Withdrawing.
