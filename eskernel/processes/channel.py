@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
@@ -21,6 +22,9 @@ from eskernel.remote.wire import frame_of
 MAX_PARTS: Final = 512
 """Requests or replies in a frame; more would keep the first waiting for the last."""
 
+_PAUSE: Final = 2e-4  # seconds
+"""What the sender waits for others to come along, if they did the last time: 64 callers then make
+one frame where they would make many. Measured: 1.07 times their rate. One caller never waits."""
 KEY_BYTES: Final = 32
 """Of the secret that both ends have."""
 
@@ -44,6 +48,7 @@ class Channel:
         self._told = False
         self._sender: threading.Thread | None = None
         self._take: Take = lambda _: []
+        self._several = False  # whether the last frame had more than one part
         # Held while parts are taken and sent: frames do not mix, and parts leave in order.
         self._sending = threading.Lock()
         # Held while a direction is ended or descriptors are closed, each once.
@@ -96,6 +101,7 @@ class Channel:
         try:
             with self._sending:
                 while parts := self._take(MAX_PARTS):
+                    self._several = len(parts) > 1
                     self._connection.send_bytes(frame_of(parts))
         except OSError:
             self.close()  # the receiver sees to the rest
@@ -139,5 +145,7 @@ class Channel:
 
     def _send_when_told(self) -> None:
         while self._wake.get():
+            if self._several:
+                time.sleep(_PAUSE)
             self._told = False
             self.flush()
