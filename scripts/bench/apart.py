@@ -13,6 +13,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import structlog
+
 from scripts.bench.figure import Figure
 from scripts.bench.measures import load_measure
 from scripts.bench.timing import Say
@@ -54,6 +56,8 @@ def _speak(spoken: object) -> None:
 
 
 def _be_the_process(name: str, scale: float) -> None:
+    # What is logged, that a worker was killed for example, must not come between the lines of JSON.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     _speak("begins")
     figures = load_measure(name)(scale, _speak)
     _speak([asdict(figure) for figure in figures])
