@@ -1,4 +1,7 @@
-"""Front: the API of a Kernel, in front of kernels in other processes."""
+"""Front: the API of a Kernel, in front of kernels in other processes.
+
+A little longer than most modules: it is a public face with its documentation.
+"""
 
 from __future__ import annotations
 

@@ -4,14 +4,18 @@ Invariants:
 
 - A call is in `_waiting` until it is sent, then in `_sent` until it is answered. It enters `_sent`
   before its bytes leave, so no answer comes too early.
-- Only the sender of a way moves calls from `_waiting` to `_sent`, and it has ended before `lose`
-  sorts out what that way left, and before the next way serves.
+- Only the sender of a way moves calls from `_waiting` to `_sent`, or back if they were refused; it
+  has ended before `lose` sorts out what that way left, and before the next way serves.
 - Whoever takes a call out of `_waiting` or `_sent`, in one step of either, has it for itself: so
   it is answered once.
 - A call is claimed for the slot before it is sent. Who withdraws a call claims it for itself, and
   so it is sent or withdrawn, never both.
 - A command that is sent for the last time is alone: if the process ends once more, it is to blame,
   and no other command is given up along with it.
+- What a later process did not do, an earlier one may have done: such an answer is told as unknown.
+- What a process that leaves has not done is kept in `_sent`, for `lose` to pass on.
+
+A little longer than most modules, for these are one argument.
 """
 
 from __future__ import annotations
