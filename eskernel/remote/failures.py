@@ -42,7 +42,7 @@ def failure_to_fields(
     cause = error.__cause__
     known = {name: fact for name, fact in error.__dict__.items() if name != "__notes__"}
     if type(error).__module__ == "builtins":
-        known = {"__notes__": [f"There:\n{_described(error).traceback}"]}
+        known = {"__notes__": [f"In another process:\n{_described(error).traceback}"]}
     outcomes = {name: fact for name, fact in known.items() if isinstance(fact, Accepted)}
     return [
         kind,

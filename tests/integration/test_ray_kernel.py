@@ -137,7 +137,7 @@ def test_it_is_used_like_a_kernel_and_shared_by_fronts(two_nodes):
         kernel.start()
         assert kernel.state_of(TYPE, "s0") == ({"count": 1, "total": 7}, 1)
         unlike = RayKernel(LEDGER, "memory:", name="shared", snapshot_interval=3)
-        with pytest.raises(ValueError, match="with another setup"):
+        with pytest.raises(ValueError, match="differ in domains, stores or options"):
             unlike.start()
         with other:
             assert kernel.end_shards()
