@@ -33,7 +33,10 @@ sooner, unless a fork of the parent has a copy of it."""
 _READERS: Final = 2
 """Threads that read, and run commands: while one runs some, the other reads. With a store that
 appends later the kernel's pool runs them."""
-_KEPT: Final = 0.001  # seconds that a reply is kept, for others to go with it
+_KEPT: Final = 0.003
+"""Seconds that a reply is kept for others to go with it, while there are commands to decide: who
+sends gives the interpreter away, and waits to have it back. Measured with commands of a millisecond
+and 16 callers: 1.04 times the rate of 0.001."""
 _LEFT: Final = 2.0
 """Seconds that what is under way may take when there is nobody any more to say how long."""
 _LONGEST: Final = 5.0
