@@ -39,7 +39,8 @@ def show(url: str) -> None:
     with ray_cluster() as cluster:
         nodes = cluster.add_nodes(NODES)
         fact("nodes", [node[:8] for node in nodes])
-        heading(f"Price them again in {SHARDS} shards on {NODES} nodes")
+        # Two machines would be twice as fast. Here both, and Ray itself, share these cores.
+        heading(f"Price them again in {SHARDS} shards on {NODES} nodes, which share this machine")
         with shards_of("timed", "memory:") as kernel:
             check("nodes with shards", len(shards_by_node(kernel)), NODES)
             steps.price_there(kernel, here)
