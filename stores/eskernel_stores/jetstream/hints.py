@@ -51,7 +51,7 @@ class Hints:
             return do_nothing
         ticket = self._tells.add(tell)
         try:
-            self._portal.run(self._wires.hear(self._subject, self._tells.tell))
+            self._portal.run(self._wires.hear, self._subject, self._tells.tell)
         except StoreUnavailable:  # the store is closed
             self._tells.remove(ticket)
         return partial(self._forget, ticket)

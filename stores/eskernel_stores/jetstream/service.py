@@ -37,7 +37,7 @@ class Service:
         self.connection = Connection(self._wires, timeout)
         self.hints = Hints(self.portal, self._wires, address.name)
         try:
-            self.portal.run(self._open(address.replicas))
+            self.portal.run(self._open, address.replicas)
         except BaseException:
             self.close()
             raise

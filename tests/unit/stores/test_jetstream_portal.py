@@ -42,14 +42,14 @@ def portal():
 def test_many_threads_get_what_they_wait_for(portal):
     def ask(number):
         for turn in range(50):
-            assert portal.run(returned((number, turn))) == (number, turn)
+            assert portal.run(returned, (number, turn)) == (number, turn)
 
     run_threads(*(lambda number=number: ask(number) for number in range(8)))
 
 
 def test_errors_reach_who_waits(portal):
     with pytest.raises(LookupError, match="here"):
-        portal.run(failed(LookupError("here")))
+        portal.run(failed, LookupError("here"))
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def test_who_is_interrupted_cancels_what_it_waited_for_and_nothing_else(portal, 
             raise
 
     with pytest.raises(Interruption):
-        portal.run(wait())
+        portal.run(wait)
     assert cancelled.wait(5)
-    assert portal.run(returned(1)) == 1
+    assert portal.run(returned, 1) == 1
     eventually(lambda: not portal._awaited)
 
 
@@ -92,7 +92,7 @@ def test_who_is_interrupted_at_any_moment_leaves_the_rest_to_go_on(portal):
     def ask():
         while not over.is_set():
             try:
-                turns.append(portal.run(returned(1)))
+                turns.append(portal.run(returned, 1))
             except Interruption:
                 turns.append(0)
 
@@ -103,13 +103,13 @@ def test_who_is_interrupted_at_any_moment_leaves_the_rest_to_go_on(portal):
         victim = chance.choice(threads)
         if victim.is_alive():
             interrupt(victim)
-        assert portal.run(returned(2)) == 2
+        assert portal.run(returned, 2) == 2
     over.set()
     for thread in threads:
         thread.join(10)
         assert not thread.is_alive()
     assert 1 in turns
-    assert portal.run(returned(3)) == 3
+    assert portal.run(returned, 3) == 3
 
 
 def guarded(function):
@@ -136,7 +136,7 @@ def test_closing_answers_whoever_waits(monkeypatch):
 
     def ask():
         with pytest.raises(StoreUnavailable, match="closed") as refused:
-            portal.run(wait())
+            portal.run(wait)
         answers.append(refused.value.outcome_unknown)
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -147,7 +147,7 @@ def test_closing_answers_whoever_waits(monkeypatch):
     thread.join(5)
     assert answers == [True]
     with pytest.raises(StoreUnavailable, match="the store is closed; open it again") as refused:
-        portal.run(returned(1))
+        portal.run(returned, 1)
     assert not refused.value.outcome_unknown
     assert not portal._thread.is_alive()
 
@@ -167,14 +167,14 @@ def test_closing_waits_for_what_is_under_way():
     async def farewell():
         order.append("farewell")
 
-    thread = threading.Thread(target=lambda: order.append(portal.run(work())), daemon=True)
+    thread = threading.Thread(target=lambda: order.append(portal.run(work)), daemon=True)
     thread.start()
     assert begun.wait(5)
     closing = threading.Thread(target=portal.close, args=(farewell,), daemon=True)
     closing.start()
     eventually(lambda: portal._closed)
     with pytest.raises(StoreUnavailable, match="closed"):
-        portal.run(returned(1))
+        portal.run(returned, 1)
     again = threading.Thread(target=portal.close, args=(farewell,), daemon=True)
     again.start()
     portal._loop.call_soon_threadsafe(go.set)
@@ -192,7 +192,7 @@ def test_closing_while_many_ask_leaves_nobody_waiting():
         def ask(portal=portal):
             with pytest.raises(StoreUnavailable, match="closed"):
                 while True:
-                    portal.run(returned(1))
+                    portal.run(returned, 1)
 
         run_threads(*[ask] * 3, lambda portal=portal: portal.close(nothing))
 
@@ -205,7 +205,7 @@ def test_farewell_is_said_once_before_the_rest_is_cancelled():
         await asyncio.sleep(0)
         said.append(len(asyncio.all_tasks()))
 
-    portal.run(returned(1))
+    portal.run(returned, 1)
     portal.close(farewell)
     portal.close(farewell)
     assert said == [1]
@@ -213,10 +213,10 @@ def test_farewell_is_said_once_before_the_rest_is_cancelled():
 
 def test_nobody_waits_on_the_loops_own_thread(portal):
     async def ask():
-        portal.run(returned(1))
+        portal.run(returned, 1)
 
     with pytest.raises(RuntimeError, match="must not use the store"):
-        portal.run(ask())
+        portal.run(ask)
 
 
 def test_it_can_be_closed_on_the_loops_own_thread():
@@ -224,18 +224,18 @@ def test_it_can_be_closed_on_the_loops_own_thread():
     portal._loop.call_soon_threadsafe(portal.close, nothing)
     eventually(lambda: not portal._thread.is_alive())
     with pytest.raises(StoreUnavailable, match="closed"):
-        portal.run(returned(1))
+        portal.run(returned, 1)
 
 
 def test_in_a_forked_child_it_says_so_and_the_parents_goes_on(portal):
     pid = os.fork()
     if not pid:
         try:
-            portal.run(returned(1))
+            portal.run(returned, 1)
         except StoreUnavailable as error:
             portal.close(nothing)
             os._exit(0 if "forked" in str(error) else 1)
         finally:
             os._exit(2)
     assert os.waitpid(pid, 0)[1] == 0
-    assert portal.run(returned(1)) == 1
+    assert portal.run(returned, 1) == 1

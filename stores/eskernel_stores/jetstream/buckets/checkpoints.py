@@ -47,26 +47,27 @@ class JetStreamCheckpoints:
     def load(self, name: str, slot: str) -> Checkpoint | None:
         """Return the checkpoint in a slot; see `CheckpointStore.load_checkpoint`."""
         key = _slot_key(name, slot)
-        part = self._portal.run(until_won(lambda: self._bucket.load(key, confirmed=True)))
+        part = self._portal.run(until_won, lambda: self._bucket.load(key, confirmed=True))
         return None if part is None else _read(part.value, name, slot)
 
     def save(self, name: str, epoch: int, slots: Mapping[str, Checkpoint | None]) -> None:
         """Replace checkpoints; see `CheckpointStore.save_checkpoints`."""
         parts = {slot: _parts(checkpoint, epoch) for slot, checkpoint in slots.items()}
-        self._portal.run(self._in_turn(name, lambda: self._save(name, epoch, parts)))
+        self._portal.run(self._in_turn, name, lambda: self._save(name, epoch, parts))
 
     def acquire(self, name: str, owner: str, seconds: float) -> Lease:
         """Take or renew a lease; see `CheckpointStore.acquire_lease`."""
         check_seconds(seconds)
         key = _lease_key(name)
-        return self._portal.run(
-            self._in_turn(name, lambda: leases.acquire(self._bucket, key, owner, seconds))
+        lease: Lease = self._portal.run(
+            self._in_turn, name, lambda: leases.acquire(self._bucket, key, owner, seconds)
         )
+        return lease
 
     def release(self, name: str, owner: str) -> None:
         """Give a lease back; see `CheckpointStore.release_lease`."""
         key = _lease_key(name)
-        self._portal.run(self._in_turn(name, lambda: leases.release(self._bucket, key, owner)))
+        self._portal.run(self._in_turn, name, lambda: leases.release(self._bucket, key, owner))
 
     async def _in_turn(self, name: str, attempt: Callable[[], Awaitable[T]]) -> T:
         async with self._turns.setdefault(name, asyncio.Lock()):

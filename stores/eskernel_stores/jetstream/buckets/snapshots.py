@@ -49,7 +49,7 @@ class JetStreamSnapshots:
         sealed = snapshot.sealed(self._pack, self._unpack)
         key = _key(sealed.stream_id)
         value = pack((sealed.version, sealed.receipts, sealed.timestamp, sealed.body))
-        self._portal.run(self._store(key, Part(sealed.sequence, value), max(keep, 1)))
+        self._portal.run(self._store, key, Part(sealed.sequence, value), max(keep, 1))
 
     def load_latest(self, stream_id: StreamId) -> Snapshot | None:
         """Return the stream's newest snapshot, or None.
@@ -60,7 +60,7 @@ class JetStreamSnapshots:
             StoreUnavailable: the servers could not be reached.
             CorruptStore: it is damaged.
         """
-        part = self._portal.run(self._bucket.load(_key(stream_id), confirmed=False))
+        part = self._portal.run(lambda: self._bucket.load(_key(stream_id), confirmed=False))
         return None if part is None else self._read(stream_id, *part)
 
     async def _store(self, key: str, new: Part, keep: int) -> None:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
@@ -45,14 +46,17 @@ class Portal:
             self._loop.close()
             raise
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop, wait, and return or raise what it does.
+    def run(self, function: Callable[..., Coroutine[Any, Any, T]], *arguments: Any) -> T:
+        """Run a coroutine function on the loop, wait, and return or raise what it does.
+
+        It is called on the loop's thread: an exception that interrupts the caller leaves no
+        coroutine behind that is never awaited.
 
         Raises:
             StoreUnavailable: the portal is closed, or belongs to the process that forked this one.
             RuntimeError: the caller is on the loop's own thread, where nothing can be waited for.
         """
-        call = _Call(coroutine, self._awaited)
+        call = _Call(partial(function, *arguments), self._awaited)
         handed_over = False
         try:
             self._awaited.add(call)
@@ -133,7 +137,7 @@ class _Call(Generic[T]):
     """What a thread waits for.
 
     Args:
-        coroutine: what is to run.
+        begin: returns what is to run.
         awaited: where the call is until it has ended.
 
     Attributes:
@@ -141,14 +145,16 @@ class _Call(Generic[T]):
         task: what runs; None before it has begun.
     """
 
-    __slots__ = ("_answer", "_awaited", "_coroutine", "is_over", "task")
+    __slots__ = ("_answer", "_awaited", "_begin", "is_over", "task")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, T], awaited: set[_Call[Any]]) -> None:
+    def __init__(
+        self, begin: Callable[[], Coroutine[Any, Any, T]], awaited: set[_Call[Any]]
+    ) -> None:
         # Its methods are single steps of the interpreter: an exception that interrupts who waits
         # leaves no lock behind, on which the loop would then wait for ever.
         self._answer: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
         self.is_over = False
-        self._coroutine = coroutine
+        self._begin = begin
         self._awaited = awaited
         self.task: asyncio.Task[T] | None = None
 
@@ -161,8 +167,13 @@ class _Call(Generic[T]):
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin; on the loop's thread."""
-        self.task = loop.create_task(self._coroutine)
-        self.task.add_done_callback(self._finish)
+        try:
+            self.task = loop.create_task(self._begin())
+        except Exception as error:  # noqa: BLE001 - who waits raises it
+            self._awaited.discard(self)
+            self._end(None, error)
+        else:
+            self.task.add_done_callback(self._finish)
 
     def cancel(self) -> None:
         """End it early; on the loop's thread, after `start`."""
@@ -172,7 +183,6 @@ class _Call(Generic[T]):
     def drop(self) -> None:
         """Forget what has not begun, and never will."""
         self._awaited.discard(self)
-        self._coroutine.close()
 
     def fail(self) -> None:
         """Tell who waits that the loop has ended; what was begun may have been done before."""

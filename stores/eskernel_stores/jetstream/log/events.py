@@ -60,11 +60,11 @@ class JetStreamEvents:
 
     def write(self, round: Round) -> Written:
         """Store a round of a batch; see `batching.Writer`."""
-        return self._run(self._writing.write(round))
+        return self._run(self._writing.write, round)
 
     def find(self, commit: Prepared) -> list[int]:
         """Return where a commit is stored already; see `batching.Writer`."""
-        return self._run(self._writing.find(commit))
+        return self._run(self._writing.find, commit)
 
     def fold(
         self, stream_id: StreamId, function: Callable[[A, Event], A], initial: A, range: Range
@@ -74,7 +74,7 @@ class JetStreamEvents:
         start, stop = bounds_of(range)
         if start >= stop:
             return initial
-        last = self._run(self._seeker.last(stream_id))
+        last = self._run(self._seeker.last, stream_id)
         if last is None:
             return initial
         end = last.last if last.is_end else last.first - 1  # of which there is all
@@ -84,11 +84,11 @@ class JetStreamEvents:
         if last.chunks == 1 and last.first <= start:
             return fold.fold_append(function, initial, last, last.body)  # type: ignore[arg-type]
         subject = self._seeker.subject_of(stream_id)
-        message = self._run(self._seeker.before(stream_id, start, last)) if start > 1 else 1
+        message = self._run(self._seeker.before, stream_id, start, last) if start > 1 else 1
         pages = self._reading.pages(subject, message, last.message)
         accumulator = initial
         while fold.next <= end and fold.next < stop:
-            accumulator = fold.fold(function, accumulator, self._run(pages.next()))
+            accumulator = fold.fold(function, accumulator, self._run(pages.next))
         return accumulator
 
     def fold_all(
@@ -105,24 +105,24 @@ class JetStreamEvents:
         most = LAST if limit is None else limit
         fold = LogFold(self._prefix, bounds, most, types, aggregate_types, self._unpack)
         accumulator = initial
-        last = self._run(self._reading.last()) if most > 0 and bounds[0] < bounds[1] else None
+        last = self._run(self._reading.last) if most > 0 and bounds[0] < bounds[1] else None
         if last is None or fold.is_past(last):
             return accumulator, fold.reached
         end, *_ = last
         while fold.left > 0 and fold.message <= end:
             count = min(max(fold.left, _FEW), PAGE)
-            rows = self._run(self._reading.log_page(fold.message, count))
+            rows = self._run(self._reading.log_page, fold.message, count)
             accumulator = fold.fold(function, accumulator, rows)
         return accumulator, fold.reached
 
     def last_position(self) -> int:
         """Return the position of the newest event; 0 for an empty log."""
-        return self._run(self._last_position())
+        return self._run(self._last_position)
 
-    def _run(self, coroutine: Coroutine[Any, Any, A]) -> A:
-        """Run a coroutine on the loop; a refusal it has no answer to is the store's failure."""
+    def _run(self, function: Callable[..., Coroutine[Any, Any, A]], *arguments: Any) -> A:
+        """Run a coroutine function on the loop; an unexpected refusal is StoreUnavailable."""
         try:
-            return self._portal.run(coroutine)
+            return self._portal.run(function, *arguments)
         except ApiError as error:
             raise StoreUnavailable.because(error, outcome_unknown=False) from error
 
