@@ -397,6 +397,8 @@ def test_a_forked_child_is_told_to_open_its_own(store, nats_url):
     assert payloads(store) == ["x", "y"]
 
 
+# What interrupts the callback of a weak reference is raised by nobody, and Python says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.stress
 def test_interrupted_threads_leave_the_store_usable(store):
     chance = random.Random(new_seed())
