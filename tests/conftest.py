@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import closing
 from functools import partial
 
@@ -11,6 +12,10 @@ from cutting_proxy import CuttingProxy
 from support import opening
 
 from eskernel_stores import open_store
+
+# Of every Ray that a test starts: Ray remembers the first token that a process has, whatever
+# becomes of the variable.
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,8 @@ def mongo() -> Iterator[StoreServer]:
 def local_ray() -> Iterator[None]:
     """Run a Ray on this machine, which only this process and its own can talk to."""
     ray = import_module("ray")
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    # Ray remembers the first token that a process has, whatever becomes of the variable.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     with folder() as place:
         ray.init(

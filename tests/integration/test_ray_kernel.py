@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
 import shutil
 import signal
 import tempfile
@@ -52,7 +51,6 @@ def cluster():
     folder = tempfile.mkdtemp(prefix="ray-")
     head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, **SMALL}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", os.pathsep.join(PATHS))
         cluster = Cluster(True, head_node_args={**head, "_system_config": SOON})
