@@ -123,6 +123,16 @@ class DispatchTimeout(EskernelError):
         super().__init__(message)
         self.started = started
 
+    @classmethod
+    def because(cls, why: str, *, started: bool) -> DispatchTimeout:
+        """Return the error for a command, with what follows for its sender."""
+        advice = (
+            "it may still finish: ask outcome_of, or repeat it with the same command_id"
+            if started
+            else "it never began and never will: it is safe to repeat"
+        )
+        return cls(f"{why}; {advice}", started=started)
+
 
 class Overloaded(EskernelError):
     """The aggregate's inbox is full; nothing was queued. Slow down and try again."""

@@ -9,7 +9,7 @@ from functools import partial
 from types import MappingProxyType, ModuleType
 from typing import Any, Final, Self
 
-from eskernel.actors.aggregate.limits import Limits
+from eskernel.actors.aggregate.limits import Limits, check_count
 from eskernel.actors.owning.options import ShardLeases
 from eskernel.contracts import Clock, Domain, Middleware
 from eskernel.leasing import new_owner
@@ -112,16 +112,10 @@ class ProcessKernel(Front[RunningProcesses]):
             ),
         )
         count = os.cpu_count() or 1 if workers is None else workers
-        for name, number, least in (
-            ("workers", count, 1),
-            ("shards", shards, 1),
-            ("spares", spares, 0),
-            ("in_flight_limit", in_flight_limit, 1),
-        ):
-            if type(number) is not int or number < least:
-                raise ValueError(
-                    f"{name} must be a whole number of at least {least}, not {number!r}"
-                )
+        check_count("workers", count, 1)
+        check_count("shards", shards, 1)
+        check_count("spares", spares, 0)
+        check_count("in_flight_limit", in_flight_limit, 1)
         if lease_seconds is not None:
             ShardLeases(shards=shards, seconds=lease_seconds)  # or raises ValueError
         super().__init__(setup)

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 import ray
 
-from eskernel.actors.aggregate.limits import Limits, check_seconds
+from eskernel.actors.aggregate.limits import Limits, check_count, check_seconds
 from eskernel.actors.owning.options import ShardLeases
 from eskernel.contracts import Clock, Domain, Middleware
 from eskernel.projections import Projection
@@ -125,9 +125,9 @@ class RayKernel(Front[RunningShards]):
                 dispatch_timeout=dispatch_timeout,
             ),
         )
-        for what, number in (("shards", shards), ("in_flight_limit", in_flight_limit)):
-            if number is not None and (type(number) is not int or number < 1):
-                raise ValueError(f"{what} must be a whole number of at least 1, not {number!r}")
+        if shards is not None:
+            check_count("shards", shards, 1)
+        check_count("in_flight_limit", in_flight_limit, 1)
         if balance_every is not None:
             check_seconds("balance_every", balance_every)
         if not isinstance(name, str) or not 0 < len(name) <= 100 or "/" in name:

@@ -217,10 +217,8 @@ class Front(Life[R]):
         except BaseException:
             link.withdraw(call)  # whoever interrupts the caller wants it not to begin
             raise
-        return DispatchTimeout(
-            f"no answer within {seconds:g} s, from a process that may hang; it may still finish: "
-            "ask outcome_of, or repeat it with the same command_id",
-            started=True,
+        return DispatchTimeout.because(
+            f"no answer within {seconds:g} s, from a process that may hang", started=True
         )
 
     # Checking.

@@ -128,12 +128,7 @@ class Host:
         if reply is None:
             return  # its outcome is on the way
         started = not reply.claim(self)
-        advice = (
-            "it may still finish: ask outcome_of, or repeat it with the same command_id"
-            if started
-            else "it never began and never will: it is safe to repeat"
-        )
-        reply.resolve(DispatchTimeout(f"no answer in time; {advice}", started=started))
+        reply.resolve(DispatchTimeout.because("no answer in time", started=started))
 
     def _answer_ask(self, request: Sequence[Any]) -> None:
         number = request[0]

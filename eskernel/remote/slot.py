@@ -149,6 +149,8 @@ class Slot:
             if call is not None:
                 outcome = of_all_tries(call, self._outcome(call, reply))
                 if self._leaving and is_for_the_next(call, outcome):
+                    if isinstance(outcome, KernelStopped):
+                        call.tries -= 1  # this one did not count
                     self._sent[call.number] = call  # `lose` has the next process do it
                 else:
                     call.reply.resolve(outcome)
@@ -203,10 +205,6 @@ class Slot:
         """Take no more calls, and refuse those that wait."""
         self._refusal = refusal
         self._refuse_waiting()
-
-    def reopen(self) -> None:
-        """Take calls again."""
-        self._refusal = None
 
     def _take(self, most: int) -> list[bytes]:
         """Return parts to be sent; on the present way's sending thread."""

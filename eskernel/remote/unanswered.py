@@ -30,18 +30,13 @@ def goes_alone(call: Call) -> bool:
 
 def never_begun(why: str) -> DispatchTimeout:
     """Return the error for a command that was not sent in time."""
-    return DispatchTimeout(
-        f"not sent in time, as {why}; it never began and never will: it is safe to repeat",
-        started=False,
-    )
+    return DispatchTimeout.because(f"not sent in time, as {why}", started=False)
 
 
 def may_finish() -> DispatchTimeout:
     """Return the error for a command that was sent, and not answered in time."""
-    return DispatchTimeout(
-        "no answer in time from the process that has the command; it may still finish, or be done: "
-        "ask outcome_of, or repeat it with the same command_id",
-        started=True,
+    return DispatchTimeout.because(
+        "no answer in time from the process that has the command", started=True
     )
 
 
@@ -69,8 +64,7 @@ def is_for_the_next(call: Call, outcome: Any) -> bool:
     if not is_command(call) or not call.wanted:
         return False
     if isinstance(outcome, KernelStopped):
-        call.tries -= 1  # it was not begun
-        return True
+        return True  # it was not begun
     unknown = isinstance(outcome, StoreUnavailable) and outcome.outcome_unknown
     return unknown and call.repeatable
 

@@ -61,13 +61,8 @@ def _wait(
         raise
     if not in_time:
         started = not reply.claim(reply)
-        advice = (
-            "it may still finish: ask outcome_of, or repeat it with the same command_id"
-            if started
-            else "it never began and never will: it is safe to repeat"
-        )
-        raise DispatchTimeout(
-            f"no answer from {actor.stream_id} within {seconds} s; {advice}", started=started
+        raise DispatchTimeout.because(
+            f"no answer from {actor.stream_id} within {seconds} s", started=started
         )
     if isinstance(reply.outcome, BaseException):
         raise reply.outcome

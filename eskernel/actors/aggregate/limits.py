@@ -27,10 +27,14 @@ class Limits:
                 continue
             if isinstance(least, float):
                 check_seconds(name, number)
-            elif type(number) is not int or number < least:
-                raise ValueError(
-                    f"{name} must be a whole number of at least {least}, not {number!r}"
-                )
+            else:
+                check_count(name, number, least)
+
+
+def check_count(name: str, number: object, least: int) -> None:
+    """Raise ValueError, with the name in its message, unless this is a number of at least that."""
+    if type(number) is not int or number < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {number!r}")
 
 
 def check_seconds(name: str, seconds: object) -> None:

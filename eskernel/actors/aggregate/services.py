@@ -134,10 +134,8 @@ class Services:
         check_identifier("aggregate_id", aggregate_id)
         supervisor = self._present_supervisor(patience)
         if supervisor is None:
-            raise DispatchTimeout(
-                f"no supervisor to start {stream_id} within {patience} s; it never began and "
-                "never will: it is safe to repeat",
-                started=False,
+            raise DispatchTimeout.because(
+                f"no supervisor to start {stream_id} within {patience} s", started=False
             )
         actor = supervisor.start_aggregate(stream_id)
         if self.eviction is not None:

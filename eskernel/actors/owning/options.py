@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
+from eskernel.actors.aggregate.limits import check_count
 from eskernel.contracts import FencingEventStore
 from eskernel.errors import InvalidCommand
 from eskernel.values import check_identifier
@@ -44,8 +45,7 @@ class ShardLeases:
     predecessor: str | None = None
 
     def __post_init__(self) -> None:
-        if type(self.shards) is not int or self.shards < 1:
-            raise ValueError(f"shards must be a whole number of at least 1, not {self.shards!r}")
+        check_count("shards", self.shards, 1)
         seconds = self.seconds
         if type(seconds) not in (int, float) or not (seconds > 0 and isfinite(seconds)):
             raise ValueError(f"seconds must be a number of more than 0, not {seconds!r}")
