@@ -15,12 +15,12 @@ from eskernel.actors.aggregate.limits import Limits
 from eskernel.actors.supervision import Supervisor
 from eskernel.processes import worker
 from eskernel.processes.channel import KEY_BYTES, Channel
+from eskernel.remote.failures import PLAIN
 from eskernel.remote.front import Front
 from eskernel.remote.router import Router
 from eskernel.remote.running import Member, Running
 from eskernel.remote.setup import Setup
 from eskernel.remote.slot import Slot
-from eskernel.remote.wire import PLAIN
 
 OPTIONS = {
     "snapshot_interval": 0,

@@ -14,13 +14,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
-from queue import SimpleQueue
 from typing import Final
 
-from eskernel.remote.wire import frame_of
-
-MAX_PARTS: Final = 512
-"""Requests or replies in a frame; more would keep the first waiting for the last."""
+from eskernel.remote.wakeup import Wakeup
+from eskernel.remote.wire import MAX_PARTS, frame_of
 
 _PAUSE: Final = 2e-4  # seconds
 """What the sender waits for others to come along, if they did the last time: 64 callers then make
@@ -37,15 +34,16 @@ class Channel:
 
     Args:
         own: the socket; the channel closes it.
+
+    Attributes:
+        tell: has the sender look.
     """
 
     def __init__(self, own: socket.socket) -> None:
         self._socket = own
         self._connection = Connection(os.dup(own.fileno()))
-        self._wake: SimpleQueue[bool] = SimpleQueue()
-        # Set by whoever wakes the sender, cleared by the sender before it looks: a part that is
-        # there after the look finds it cleared.
-        self._told = False
+        self._wakeup = Wakeup()
+        self.tell = self._wakeup.tell
         self._sender: threading.Thread | None = None
         self._take: Take = lambda _: []
         self._several = False  # whether the last frame had more than one part
@@ -90,12 +88,6 @@ class Channel:
         sender.start()
         self._sender = sender
 
-    def tell(self) -> None:
-        """Have the sender look."""
-        if not self._told:
-            self._told = True
-            self._wake.put(True)
-
     def flush(self) -> None:
         """Send what there is on the calling thread, which nothing may interrupt half way."""
         try:
@@ -112,8 +104,8 @@ class Channel:
         Args:
             timeout: seconds that may take; None for as long as the other end lives.
         """
-        self._wake.put(True)
-        self._wake.put(False)
+        self._wakeup.tell()
+        self._wakeup.end()
         if self._sender is not None:
             self._sender.join(timeout)
         with self._closing, suppress(OSError):
@@ -127,7 +119,7 @@ class Channel:
             self._closed = True
             with suppress(OSError):  # the other end may be gone
                 self._socket.shutdown(socket.SHUT_RDWR)
-        self._wake.put(False)
+        self._wakeup.end()
 
     def dispose(self) -> None:
         """Close the descriptors, once no thread uses them any more; ends the sender."""
@@ -144,8 +136,8 @@ class Channel:
         self._connection.close()
 
     def _send_when_told(self) -> None:
-        while self._wake.get():
+        while self._wakeup.wait():
             if self._several:
                 time.sleep(_PAUSE)
-            self._told = False
+            self._wakeup.looks()
             self.flush()

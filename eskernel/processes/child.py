@@ -15,8 +15,7 @@ from typing import Any, Final
 
 from eskernel.errors import KernelStopped
 from eskernel.processes.channel import KEY_BYTES, Channel
-from eskernel.remote.failures import fields_to_failure
-from eskernel.remote.wire import PLAIN
+from eskernel.remote.failures import PLAIN, fields_to_failure
 
 # Started without `multiprocessing`, which would import the parent's main script once more, and
 # pickle what it passes on. A terminal sends SIGINT to all: only the parent heeds it.

@@ -55,7 +55,7 @@ class Crew:
     def run(self) -> None:
         """Run the jobs there are on this thread, unless another does; both see that all are run."""
         if self._running.locked() or len(self._jobs) > 1:
-            self._tell()
+            self._told.set()
         while self._jobs and self._running.acquire(blocking=False):
             try:
                 while (job := self._next()) is not None:
@@ -69,10 +69,6 @@ class Crew:
         self._over = True
         self._told.set()
         self._others.shutdown(wait=False, cancel_futures=True)
-
-    def _tell(self) -> None:
-        if not self._told.is_set():
-            self._told.set()
 
     def _watch(self) -> None:
         while not self._over:

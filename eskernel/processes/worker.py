@@ -18,12 +18,11 @@ from typing import Any, Final, TypeVar
 from eskernel.actors.owning.options import ShardLeases
 from eskernel.processes.channel import KEY_BYTES, Channel
 from eskernel.processes.crew import Crew
-from eskernel.remote.failures import failure_to_fields
+from eskernel.remote.failures import PLAIN, failure_to_fields
 from eskernel.remote.host import Host
-from eskernel.remote.opening import OpenKernel, OpenStores
-from eskernel.remote.paths import import_object
+from eskernel.remote.opening import OpenKernel, OpenStores, prepared
 from eskernel.remote.setup import Setup
-from eskernel.remote.wire import PLAIN, STOP, Wire, parts_of
+from eskernel.remote.wire import STOP, Wire, parts_of
 
 T = TypeVar("T")
 
@@ -88,15 +87,13 @@ def _prepared(channel: Channel) -> Worker | None:
 
 
 def _imported(setup: Setup) -> tuple[Wire, OpenStores]:
-    if setup.initializer is not None:
-        import_object(setup.initializer)()
-    setup.check_imports()
-    return setup.wire(), OpenStores(setup)
+    setup.initialize()
+    return prepared(setup)
 
 
 def _started(setup: Setup, leases: dict[str, Any] | None, stores: OpenStores) -> OpenKernel:
-    opened = OpenKernel(setup, None if leases is None else ShardLeases(**leases), stores)
-    opened.kernel.start()
+    opened = OpenKernel(setup, stores, None if leases is None else ShardLeases(**leases))
+    opened.start()
     return opened
 
 

@@ -17,8 +17,7 @@ from eskernel.ray.actors import ShardActors
 from eskernel.ray.answers import DONE, ENDED, FAILED
 from eskernel.ray.line import Line
 from eskernel.ray.slot import RaySlot
-from eskernel.remote.failures import fields_to_failure
-from eskernel.remote.wire import PLAIN
+from eskernel.remote.failures import PLAIN, fields_to_failure
 
 ENDED_BY_SOMEBODY: Final = "its shards were ended"
 _LOOK_AGAIN: Final = 0.05

@@ -7,22 +7,21 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any, Final
 
 import ray
 
-from eskernel.actors.owning.options import ShardLeases, check_shard_leases
+from eskernel.actors.owning.options import ShardLeases, can_fence
 from eskernel.actors.pool import Job, run_job
 from eskernel.leasing import new_owner
 from eskernel.ray.answers import BUSY, DONE, FAILED, MOVED, MOVING, STRANGE
 from eskernel.ray.session import Session
 from eskernel.ray.terms import Terms
-from eskernel.remote.failures import failure_to_fields
-from eskernel.remote.opening import OpenKernel
-from eskernel.remote.paths import import_object
+from eskernel.remote.failures import PLAIN, failure_to_fields
+from eskernel.remote.opening import OpenKernel, prepared
 from eskernel.remote.setup import Setup
-from eskernel.remote.wire import PLAIN, Wire
+from eskernel.remote.wire import Wire
 
 _POLL: Final = 1.0
 """Seconds a poll waits for the first answer; it holds one of the actor's threads."""
@@ -159,43 +158,35 @@ class ShardHost:
 
     def _started(self) -> OpenKernel:
         setup = Setup.unpacked(self._terms.setup)
-        if setup.initializer is not None and not self._initialized:
-            import_object(setup.initializer)()
+        if not self._initialized:
+            setup.initialize()
         self._initialized = True
-        setup.check_imports()
-        self._wire = setup.wire()
-        leases = self._leases(import_object(setup.opener), setup.event_store)
-        opened = OpenKernel(setup, leases)
+        self._wire, stores = prepared(setup)
         try:
-            opened.kernel.start()
+            leases = self._leases(stores.store(setup.event_store))
         except BaseException:
-            opened.close()
+            stores.close()
             raise
+        opened = OpenKernel(setup, stores, leases)
+        opened.start()
         return opened
 
-    def _leases(self, open_store: Any, url: str) -> ShardLeases | None:
+    def _leases(self, store: Any) -> ShardLeases | None:
         """Return how this shard is fenced, with no lease of an earlier life in the way.
 
         Ray runs one actor of a name. It may take one for dead that lives, on a node that is cut
         off: that one then has lost its lease, and can store nothing more.
         """
-        terms = self._terms
+        if not can_fence(store):
+            return None  # of two writers the slower one gets a conflict, and no more than that
+        terms, owner = self._terms, new_owner()
         leases = ShardLeases(
-            shards=terms.shards,
-            seconds=terms.lease_seconds,
-            owner=new_owner(),
-            name=f"ray/{terms.name}",
+            shards=terms.shards, seconds=terms.lease_seconds, owner=owner, name=f"ray/{terms.name}"
         )
-        with closing(open_store(url)) as store:
-            try:
-                check_shard_leases(leases, store)
-            except ValueError:
-                return None  # of two writers the slower one gets a conflict, and no more than that
-            assert leases.owner is not None
-            name = [leases.lease_name(self._index)]
-            (lease,) = store.acquire_leases(name, leases.owner, leases.seconds)
-            if lease.owner != leases.owner:
-                store.release_leases(name, lease.owner)
+        name = [leases.lease_name(self._index)]
+        (lease,) = store.acquire_leases(name, owner, leases.seconds)
+        if lease.owner != owner:
+            store.release_leases(name, lease.owner)
         return leases
 
     def _forget_idle(self) -> None:

@@ -18,10 +18,9 @@ import ray
 
 from eskernel.ray.answers import DONE, MOVING
 from eskernel.ray.slot import RaySlot
-from eskernel.remote.wire import frame_of
+from eskernel.remote.wakeup import Wakeup
+from eskernel.remote.wire import MAX_PARTS, frame_of
 
-_MAX_PARTS: Final = 512
-"""Requests in a frame; more would keep the first waiting for the last."""
 _MAX_BYTES: Final = 1 << 20
 """After which nothing is added to a frame: Ray has to find room for it."""
 _AT_ONCE: Final = 64
@@ -42,6 +41,9 @@ class Line:
         actor: the handle.
         session: begun there.
         slot: whose calls are sent.
+
+    Attributes:
+        tell: has the sender look.
     """
 
     def __init__(self, actor: Any, session: bytes, slot: RaySlot) -> None:
@@ -49,10 +51,8 @@ class Line:
         self._session = session
         self._slot = slot
         self._take: Callable[[int], list[bytes]] = lambda _: []
-        self._wake: SimpleQueue[bool] = SimpleQueue()
-        # Set by whoever wakes the sender, cleared by the sender before it looks: a call that is
-        # there after the look finds it cleared.
-        self._told = False
+        self._wakeup = Wakeup()
+        self.tell = self._wakeup.tell
         self._polls: SimpleQueue[bool] = SimpleQueue()
         self._poller: threading.Thread | None = None
         self._asked = time.monotonic()  # when the last frame that was answered left
@@ -65,23 +65,17 @@ class Line:
         """Note where the requests come from; `run` sends them."""
         self._take = take
 
-    def tell(self) -> None:
-        """Have the sender look."""
-        if not self._told:
-            self._told = True
-            self._wake.put(True)
-
     def close(self, why: str) -> None:
         """Have `run` return soon, whatever is under way."""
         self._why = self._why or why
         self._hurried = True
-        self._wake.put(False)
+        self._wakeup.end()
 
     def run(self) -> str:
         """Send until the actor is gone, refuses, or `close` is called; return why it ended."""
         try:
-            while not self._why and self._wake.get():
-                self._told = False
+            while not self._why and self._wakeup.wait():
+                self._wakeup.looks()
                 self._make_sure()
                 while not self._why and (frame := self._next_frame()):
                     self._send(frame)
@@ -100,7 +94,7 @@ class Line:
         """Return what waits, as much as a frame takes; None if there is nothing."""
         parts: list[bytes] = []
         size = 0
-        while len(parts) < _MAX_PARTS and size < _MAX_BYTES and (more := self._take(_AT_ONCE)):
+        while len(parts) < MAX_PARTS and size < _MAX_BYTES and (more := self._take(_AT_ONCE)):
             parts += more
             size += sum(map(len, more))
         return frame_of(parts) if parts else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, NamedTuple, Self
 
+from eskernel.remote.failures import PLAIN
 from eskernel.remote.setup import Setup
-from eskernel.remote.wire import PLAIN
 
 _IN_WORDS: Final = {
     "setup": "domains, stores or options",

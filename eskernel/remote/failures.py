@@ -17,13 +17,14 @@ Pack = Callable[[Any, str], bytes]
 Fields = list[Any]
 """An error's class, arguments, facts, facts that are outcomes, and cause."""
 
-_PLAIN: Final = Codec()
+PLAIN: Final = Codec()
+"""Of what belongs to no domain."""
 _CAUSES: Final = 10
 """How many causes of causes travel; a chain may be a ring."""
 
 
 def failure_to_fields(
-    error: BaseException, pack: Pack = _PLAIN.pack, causes: int = _CAUSES
+    error: BaseException, pack: Pack = PLAIN.pack, causes: int = _CAUSES
 ) -> Fields:
     """Return an exception as values that a codec packs.
 

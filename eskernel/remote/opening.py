@@ -11,6 +11,7 @@ from eskernel.kernel import Kernel
 from eskernel.projections import Projection
 from eskernel.remote.paths import import_object, importing
 from eskernel.remote.setup import Setup
+from eskernel.remote.wire import Wire
 
 
 class OpenStores:
@@ -44,30 +45,38 @@ class OpenStores:
         self._closing.close()
 
 
+def prepared(setup: Setup) -> tuple[Wire, OpenStores]:
+    """Import everything and open the stores.
+
+    Raises:
+        InvalidDomain, InvalidProjection, NotImportable: something cannot be imported.
+        ValueError, ModuleNotFoundError, StoreUnavailable, CorruptStore: a store cannot be opened.
+    """
+    setup.check_imports()
+    return setup.wire(), OpenStores(setup)
+
+
 class OpenKernel:
-    """A kernel of a setup and its stores, which are closed with it.
+    """A kernel of a setup and its stores, which are closed with it, and if it cannot be made.
 
     Attributes:
         kernel: not started yet.
 
     Args:
         setup: what to make.
+        stores: of the setup.
         shard_leases: the kernel's.
-        stores: of the setup, if they are open already.
 
     Raises:
         InvalidDomain, InvalidProjection, NotImportable: as the setup.
-        ValueError, ModuleNotFoundError, StoreUnavailable, CorruptStore: a store cannot be opened.
+        ValueError, TypeError: the kernel's.
     """
 
     def __init__(
-        self,
-        setup: Setup,
-        shard_leases: ShardLeases | None = None,
-        stores: OpenStores | None = None,
+        self, setup: Setup, stores: OpenStores, shard_leases: ShardLeases | None = None
     ) -> None:
-        self._stores = OpenStores(setup) if stores is None else stores
-        store = self._stores.store
+        self._stores = stores
+        store = stores.store
         try:
             self.kernel = Kernel(
                 setup.modules(),
@@ -83,6 +92,14 @@ class OpenKernel:
                 **setup.options,
                 shard_leases=shard_leases,
             )
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self) -> None:
+        """Start the kernel; if that fails, close the stores."""
+        try:
+            self.kernel.start()
         except BaseException:
             self.close()
             raise

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 from typing import Any, Final
 
 from eskernel.errors import NotImportable
@@ -54,7 +54,7 @@ def path_of(given: Any) -> str:
         return given
     module_name = getattr(given, "__module__", None)
     qualified = getattr(given, "__qualname__", None)
-    if isinstance(given, type(sys)):
+    if isinstance(given, ModuleType):
         module_name, qualified = given.__name__, ""
     if not isinstance(module_name, str) or not isinstance(qualified, str):
         raise NotImportable(f"{given!r} has no name to import it by; {ADVICE}")

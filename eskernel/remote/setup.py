@@ -12,8 +12,9 @@ from eskernel.contracts.plugging import check_domains
 from eskernel.errors import InvalidDomain, InvalidProjection, NotImportable
 from eskernel.projections import Projection
 from eskernel.projections.definition import Definition
-from eskernel.remote.paths import importing, path_of
-from eskernel.remote.wire import PLAIN, Wire
+from eskernel.remote.failures import PLAIN
+from eskernel.remote.paths import import_object, importing, path_of
+from eskernel.remote.wire import Wire
 
 OPENER: Final = "eskernel_stores:open_store"
 """What opens stores, unless told otherwise: a function of a URL."""
@@ -131,21 +132,12 @@ class Setup:
 
     def packed(self) -> bytes:
         """Return it as bytes."""
-        return PLAIN.pack({one: _plain(value) for one, value in asdict(self).items()}, "setup")
+        return PLAIN.pack(asdict(self), "setup")
 
     @classmethod
     def unpacked(cls, data: bytes) -> Self:
         """Return what was packed."""
-        known = PLAIN.unpack(data)
-        return cls(**{**known, "middleware": tuple(known["middleware"])})
-
-    def bound_domains(self) -> dict[str, BoundDomain]:
-        """Return the domains, imported and checked.
-
-        Raises:
-            InvalidDomain: one cannot be imported, or is none.
-        """
-        return {name: BoundDomain(name, domain) for name, domain in self.modules().items()}
+        return cls(**PLAIN.unpack(data))
 
     def modules(self) -> dict[str, Any]:
         """Return the domains' modules; raises InvalidDomain."""
@@ -160,7 +152,7 @@ class Setup:
         Raises:
             InvalidDomain, InvalidProjection: one cannot be imported, or is none.
         """
-        domains = self.bound_domains()
+        domains = {name: BoundDomain(name, domain) for name, domain in self.modules().items()}
         unpackers = unpackers_of(domains)
         projections = {
             name: Definition(
@@ -169,6 +161,11 @@ class Setup:
             for name, (path, _, _) in self.projections.items()
         }
         return Wire(domains, projections)
+
+    def initialize(self) -> None:
+        """Call the initializer, if there is one; raises whatever it raises."""
+        if self.initializer is not None:
+            import_object(self.initializer)()
 
     def check_imports(self) -> None:
         """Raise NotImportable unless everything else that has a path is there."""
@@ -206,7 +203,3 @@ def _projection_fields(name: Any, given: Any) -> list[Any]:
         raise InvalidProjection(f"projection {name!r}: {error}") from None
     known = {one: getattr(options, one) for one in _OF_PROJECTION}
     return [path, options.store, known]
-
-
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value

@@ -32,14 +32,14 @@ from msgpack import Packer, unpackb
 from eskernel.actors.aggregate.bound_domain import BoundDomain
 from eskernel.codec import Codec
 from eskernel.errors import NotStorable
-from eskernel.remote.failures import failure_to_fields, fields_to_failure
+from eskernel.remote.failures import PLAIN, failure_to_fields, fields_to_failure
 from eskernel.remote.outcomes import accepted_to_fields, fields_to_accepted
 from eskernel.values import NO_METADATA, Accepted, Command, StreamId
 
 COMMAND, ASK, WITHDRAWAL, STOP = 0, 1, 2, 3
 ACCEPTED, FAILED, VALUE, LEAVING = 0, 1, 2, 3
-PLAIN: Final = Codec()
-"""Of what belongs to no domain."""
+MAX_PARTS: Final = 512
+"""Requests or replies in a frame; more would keep the first waiting for the last."""
 _new = tuple.__new__
 
 

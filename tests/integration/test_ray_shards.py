@@ -19,9 +19,9 @@ from eskernel.ray import RayKernel
 from eskernel.ray.answers import BUSY, DONE, FAILED, MOVED, MOVING, STRANGE
 from eskernel.ray.host import ShardHost
 from eskernel.ray.terms import Terms
-from eskernel.remote.failures import fields_to_failure
+from eskernel.remote.failures import PLAIN, fields_to_failure
 from eskernel.remote.setup import Setup
-from eskernel.remote.wire import PLAIN, frame_of, parts_of
+from eskernel.remote.wire import frame_of, parts_of
 
 
 def setup_of(url: str, **options: Any) -> Setup:

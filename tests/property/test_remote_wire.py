@@ -16,9 +16,9 @@ from eskernel import Accepted, Command, errors
 from eskernel.actors.aggregate.bound_domain import BoundDomain
 from eskernel.actors.tree import Node
 from eskernel.errors import CommandRejected, EskernelError, NotProjected, NotStorable
-from eskernel.remote.failures import failure_to_fields, fields_to_failure
+from eskernel.remote.failures import PLAIN, failure_to_fields, fields_to_failure
 from eskernel.remote.trees import fields_to_node, node_to_fields
-from eskernel.remote.wire import PLAIN, Ask, Wire, frame_of, parts_of
+from eskernel.remote.wire import Ask, Wire, frame_of, parts_of
 
 sys.path.append(str(Path(__file__).parents[1] / "unit" / "codec"))
 from codec_samples import TYPES, fingerprint, values

@@ -63,6 +63,11 @@ class ShardLeases:
         return f"shard/{self.name}/{self.shards}/{shard}"
 
 
+def can_fence(store: Any) -> bool:
+    """Return whether a store checks leases in the write that stores a kernel's events."""
+    return not getattr(store, "immediate", False) and isinstance(store, FencingEventStore)
+
+
 def check_shard_leases(leases: Any, store: Any) -> None:
     """Check that a kernel can have these leases in this store, or None of them.
 
@@ -74,7 +79,7 @@ def check_shard_leases(leases: Any, store: Any) -> None:
         return
     if not isinstance(leases, ShardLeases):
         raise TypeError(f"shard_leases must be ShardLeases(...) or None, not {leases!r}")
-    if getattr(store, "immediate", False) or not isinstance(store, FencingEventStore):
+    if not can_fence(store):
         reason = getattr(store, "cannot_fence", "checks no lease in the write that stores events")
         raise ValueError(
             f"shard_leases cannot be kept in this {type(store).__name__}: it {reason}; "

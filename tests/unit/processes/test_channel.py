@@ -10,8 +10,9 @@ from multiprocessing import AuthenticationError
 import pytest
 from support import eventually, run_threads
 
-from eskernel.processes.channel import KEY_BYTES, MAX_PARTS, Channel
-from eskernel.remote.wire import PLAIN, parts_of
+from eskernel.processes.channel import KEY_BYTES, Channel
+from eskernel.remote.failures import PLAIN
+from eskernel.remote.wire import MAX_PARTS, parts_of
 
 KEY = b"k" * KEY_BYTES
 

@@ -14,7 +14,7 @@ from worker_in_thread import setup_of
 
 from eskernel import Command, Projection
 from eskernel.errors import InvalidDomain, InvalidProjection, NotImportable
-from eskernel.remote.opening import OpenKernel
+from eskernel.remote.opening import OpenKernel, OpenStores
 from eskernel.remote.setup import Setup
 from eskernel_stores import open_store
 
@@ -205,7 +205,7 @@ def test_each_store_is_opened_once_and_closed(stores, tmp_path):
         opener=f"{__name__}:opener",
         snapshot_interval=1,
     )
-    opened = OpenKernel(setup)
+    opened = OpenKernel(setup, OpenStores(setup))
     with opened.kernel as kernel:
         done = kernel.dispatch(Command(TYPE, "a", "note", 1), wait_for=("here", "there"))
         assert done.events[0].timestamp == 1_000_000_500
@@ -219,12 +219,12 @@ def test_each_store_is_opened_once_and_closed(stores, tmp_path):
 def test_what_is_open_is_closed_when_the_rest_cannot_be_opened(stores):
     setup = setup_of(DOMAINS, "memory:", snapshot_store="broken:", opener=f"{__name__}:opener")
     with pytest.raises(ConnectionError):
-        OpenKernel(setup)
+        OpenKernel(setup, OpenStores(setup))
     assert stores.closed == stores.opened
 
 
 def test_what_is_open_is_closed_when_the_kernel_cannot_be_made(stores, tmp_path):
     setup = setup_of(DOMAINS, opener=f"{__name__}:opener", clock="json")
     with pytest.raises(TypeError, match="clock"):
-        OpenKernel(setup)
+        OpenKernel(setup, OpenStores(setup))
     assert stores.closed == stores.opened == ["memory:"]
