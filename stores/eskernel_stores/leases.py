@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan
 from typing import NamedTuple
 
 from eskernel.errors import StaleEpoch
 from eskernel.values import Lease
+from eskernel_stores.checking import check_text
 
 
 class Held(NamedTuple):
@@ -47,6 +49,14 @@ class Held(NamedTuple):
         """Return what somebody who asked is told."""
         assert self.owner is not None, "whoever asks leaves an owner"
         return Lease(self.owner, self.epoch, max(self.expires - now, 0.0))
+
+
+def check_claim(names: Sequence[str], owner: str, seconds: float) -> None:
+    """Raise NotStorable or ValueError unless an owner can hold leases of these names so long."""
+    for name in names:
+        check_text("name", name)
+    check_text("owner", owner)
+    check_seconds(seconds)
 
 
 def check_seconds(seconds: float) -> None:

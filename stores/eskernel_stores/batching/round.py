@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -31,9 +31,9 @@ class Written(NamedTuple):
 
 
 class Round:
-    """What is stored in one write: of each stream all events, or none.
+    """What is stored in one write: of each stream all events, or nothing.
 
-    None if the stream has moved on, or depends on a lease that is of another epoch by now.
+    Nothing if the stream has moved on, or depends on a lease that is of another epoch by now.
 
     Attributes:
         streams: each once.
@@ -85,6 +85,15 @@ class Round:
             return guard is None
         name, epoch = commit.fence
         return self.fences.setdefault(name, epoch) == epoch and guard == name
+
+    def stale(self, newest: Iterable[int]) -> dict[str, int]:
+        """Return the newest epoch of each name that is not at the round's.
+
+        Args:
+            newest: of each name in `fences`, in order.
+        """
+        epochs = zip(self.fences.items(), newest, strict=True)
+        return {name: epoch for (name, expected), epoch in epochs if epoch != expected}
 
     def written(
         self, position: int, heads: Sequence[int], stale: Mapping[str, int] = _NONE

@@ -16,7 +16,7 @@ from eskernel_stores.jetstream.buckets.snapshots import JetStreamSnapshots
 from eskernel_stores.jetstream.connecting.address import Address, Login
 from eskernel_stores.jetstream.log.events import JetStreamEvents
 from eskernel_stores.jetstream.service import Service
-from eskernel_stores.leases import check_seconds
+from eskernel_stores.leases import check_claim
 
 A = TypeVar("A")
 
@@ -142,9 +142,7 @@ class JetStreamStore:
 
     def acquire_lease(self, name: str, owner: str, seconds: float) -> Lease:
         """Take or renew a lease; see `CheckpointStore.acquire_lease`."""
-        check_text("name", name)
-        check_text("owner", owner)
-        check_seconds(seconds)
+        check_claim([name], owner, seconds)
         return self._checkpoints.acquire(name, owner, seconds)
 
     def release_lease(self, name: str, owner: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from eskernel_stores.mongo.database import Database, Documents
+from eskernel_stores.mongo.database import Database, Document, Documents
 from eskernel_stores.mongo.documents import MARKER, end_of
 from eskernel_stores.mongo.guards import Guards
 from eskernel_stores.mongo.schema import EVENTS
@@ -42,24 +42,16 @@ class Frontier:
         end = None if self._at is None else self._near(self._at)
         if end is None:
             self._newest.clear()
-            end = self.end()
+            end = _end_of(self._last())
         self._at = end
         return end
 
-    def end(self) -> int:
-        """Return the log's last position, a marker's too; raises StoreUnavailable."""
-        with self._database.translating(writing=False):
-            found = self._events().find_one(projection=_PLACE, sort=[("_id", -1)])
-        return 0 if found is None else int(end_of(found, "_id"))
-
     def last_event(self) -> int:
         """Return the position of the log's last event; raises StoreUnavailable."""
-        with self._database.translating(writing=False):
-            found = self._events().find_one(projection=_PLACE, sort=[("_id", -1)])
-            if found is not None and MARKER in found:
-                events = {MARKER: {"$exists": False}}
-                found = self._events().find_one(events, _PLACE, sort=[("_id", -1)])
-        return 0 if found is None else int(end_of(found, "_id"))
+        found = self._last()
+        if found is not None and MARKER in found:
+            found = self._last({MARKER: {"$exists": False}})
+        return _end_of(found)
 
     def reach(self, end: int) -> None:
         """Take note of where this writer's appends end, inserted behind the end that it knew."""
@@ -105,5 +97,15 @@ class Frontier:
                 self._newest.clear()
         return None if end >= at + NEAR else end
 
+    def _last(self, among: Document | None = None) -> Document | None:
+        """Return the last document of the log, or of some of it, if there is one."""
+        with self._database.translating(writing=False):
+            return self._events().find_one(among, _PLACE, sort=[("_id", -1)])
+
     def _events(self) -> Documents:
         return self._database.collection(EVENTS)
+
+
+def _end_of(last: Document | None) -> int:
+    """Return the position at which a document ends; 0 for none."""
+    return 0 if last is None else int(end_of(last, "_id"))

@@ -15,7 +15,7 @@ from eskernel_stores.bounds import bounds_of
 from eskernel_stores.checking import check_checkpoints, check_text
 from eskernel_stores.heads import Head
 from eskernel_stores.hints import Hints
-from eskernel_stores.leases import check_seconds
+from eskernel_stores.leases import check_claim
 from eskernel_stores.mongo.chain import Chain
 from eskernel_stores.mongo.checkpoints import MongoCheckpoints
 from eskernel_stores.mongo.database import Database
@@ -174,9 +174,7 @@ class MongoStore:
 
     def acquire_lease(self, name: str, owner: str, seconds: float) -> Lease:
         """Take or renew a lease; see `CheckpointStore.acquire_lease`."""
-        check_text("name", name)
-        check_text("owner", owner)
-        check_seconds(seconds)
+        check_claim([name], owner, seconds)
         return self._leases.acquire(name, owner, seconds)
 
     def release_lease(self, name: str, owner: str) -> None:
@@ -186,10 +184,7 @@ class MongoStore:
 
     def acquire_leases(self, names: Sequence[str], owner: str, seconds: float) -> list[Lease]:
         """Take or renew several leases; see `FencingEventStore.acquire_leases`."""
-        for name in names:
-            check_text("name", name)
-        check_text("owner", owner)
-        check_seconds(seconds)
+        check_claim(names, owner, seconds)
         return self._leases.acquire_all(names, owner, seconds)
 
     def release_leases(self, names: Sequence[str], owner: str) -> None:

@@ -213,6 +213,4 @@ def _written(
     round: Round, before: int, heads: Sequence[int], newest: Sequence[int] = ()
 ) -> Written:
     """Return what became of a round, from what the function says of it."""
-    epochs = dict(zip(round.fences, newest, strict=True))
-    stale = {name: epoch for name, epoch in epochs.items() if epoch != round.fences[name]}
-    return round.written(before, heads, stale)
+    return round.written(before, heads, round.stale(newest))

@@ -85,8 +85,7 @@ def _stale(cursor: sqlite3.Cursor, round: Round) -> dict[str, int]:
     if not round.fences:
         return {}
     (found,) = cursor.execute(_EPOCHS, (json.dumps([*round.fences]),)).fetchone()
-    newest = zip(round.fences.items(), _in_order(found), strict=True)
-    return {name: epoch for (name, expected), epoch in newest if epoch != expected}
+    return round.stale(_in_order(found))
 
 
 def _in_order(found: str) -> list[int]:

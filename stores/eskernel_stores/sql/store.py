@@ -14,7 +14,7 @@ from eskernel.values import SERVING, Checkpoint, Event, Lease, Range, Snapshot, 
 from eskernel_stores.batching import Batch, Outcome, Prepared, Round, Written
 from eskernel_stores.bounds import LAST, bounds_of
 from eskernel_stores.checking import check_checkpoints, check_text
-from eskernel_stores.leases import check_seconds
+from eskernel_stores.leases import check_claim
 from eskernel_stores.sql import checkpoints, leases, reading, snapshots
 from eskernel_stores.sql.backends import backend_of, checked_url
 from eskernel_stores.sql.database import Database
@@ -199,10 +199,7 @@ class SqlStore:
 
     def acquire_leases(self, names: Sequence[str], owner: str, seconds: float) -> list[Lease]:
         """Take or renew several leases; see `FencingEventStore.acquire_leases`."""
-        for name in names:
-            check_text("name", name)
-        check_text("owner", owner)
-        check_seconds(seconds)
+        check_claim(names, owner, seconds)
         return self._backend.acquire(self._database, names, owner, seconds) if names else []
 
     def release_leases(self, names: Sequence[str], owner: str) -> None:

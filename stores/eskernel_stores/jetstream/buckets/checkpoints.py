@@ -19,7 +19,6 @@ from eskernel_stores.jetstream.connecting.portal import Portal
 from eskernel_stores.jetstream.connecting.replies import Message
 from eskernel_stores.jetstream.streams import checkpoints_bucket
 from eskernel_stores.jetstream.subjects import to_token
-from eskernel_stores.leases import check_seconds
 
 T = TypeVar("T")
 
@@ -57,7 +56,6 @@ class JetStreamCheckpoints:
 
     def acquire(self, name: str, owner: str, seconds: float) -> Lease:
         """Take or renew a lease; see `CheckpointStore.acquire_lease`."""
-        check_seconds(seconds)
         key = _lease_key(name)
         lease: Lease = self._portal.run(
             self._in_turn, name, lambda: leases.acquire(self._bucket, key, owner, seconds)
