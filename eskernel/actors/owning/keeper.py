@@ -41,7 +41,7 @@ class ShardKeeper(SupervisedActor):
         """Renew, then give back; log once that it cannot be done."""
         begun = time.monotonic()
         try:
-            self._shards.succeed()
+            self._shards.release_predecessor()
             self._shards.renew()
             self._shards.give_back_unused(self._services.routes)
             self._is_down = False

@@ -143,7 +143,7 @@ class Shards:
         if shards:
             self._acquire(shards)
 
-    def succeed(self) -> None:
+    def release_predecessor(self) -> None:
         """Give back the leases of the owner before this one; raises as `renew`."""
         if self._predecessor is not None:
             self._store.release_leases(list(self._by_name), self._predecessor)

@@ -253,7 +253,7 @@ def test_all_that_is_held_is_renewed_at_once(make, store, clock):
 
 def test_with_nothing_to_renew_or_give_back_the_store_is_left_alone(here, store):
     here.shards.renew()
-    here.shards.succeed()
+    here.shards.release_predecessor()
     here.shards.give_back_unused([])
     here.shards.close()
     assert store.asked == []
@@ -351,10 +351,10 @@ def test_a_successor_gives_back_all_that_the_dead_one_had(make, store):
         stream_id = ("account", str(number))
         dead.shards.ask(dead.shards.of(stream_id), stream_id)
     assert len(store.owners()) == 4
-    heir.shards.succeed()
+    heir.shards.release_predecessor()
     assert store.owners() == {}
     store.asked.clear()
-    heir.shards.succeed()
+    heir.shards.release_predecessor()
     heir.ask()
     assert [what for what, _, _ in store.asked] == ["acquire"]
 
